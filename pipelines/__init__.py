@@ -1,0 +1,1 @@
+"""Recipes: one YAML per source and per training stage, read by `vtscot.recipe`."""

@@ -1,0 +1,1 @@
+"""Multi-turn GRPO with SEG-aware logit calibration; imported as `vtscot.rl`."""

@@ -1,0 +1,1 @@
+"""JSON Schemas generated from the records by `python -m vtscot.schema`."""

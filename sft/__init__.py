@@ -1,0 +1,1 @@
+"""Cold-start training of the policy; imported as `vtscot.sft`."""
