@@ -1,0 +1,30 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real videos, masks and expressions that stand beside a checkout, where they are at hand."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"the real data of ../shared/data is not here ({SHARED_DATA.name} is missing beside the checkout)")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo tree of 8 videos (6 train, 2 valid_u), seed 0."""
+    from vtscot.demo import write_demo
+
+    root = tmp_path_factory.mktemp("demo")
+    write_demo(root, videos=8, seed=0, workers=1)
+    return root
