@@ -1,0 +1,61 @@
+"""What every teacher is given and gives back.
+
+A teacher sees one query with its plan and writes one `Thought` per step of it. It may swap a step's keyframe for
+another of the step's mined candidates; it never changes windows, the number of steps, or frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from vtscot.endpoint.settings import EndpointSettings
+from vtscot.records import Observation, Plan, Query, Thought
+
+if TYPE_CHECKING:
+    from vtscot.frames import Frames
+    from vtscot.tracks import MaskTrack
+
+
+class TeacherSettings(EndpointSettings):
+    """Which teacher writes the thoughts; the endpoint's settings count for `openai` only."""
+
+    name: Literal["oracle", "openai"] = "oracle"
+
+
+@dataclass(frozen=True)
+class TraceTask:
+    """One query to write thoughts for.
+
+    `observations[t]` is what the policy sees before turn t of `plan`. `target` is None for a no-target query;
+    `objects` are the other objects of the video by anno_id. `seed` is the run's seed, the same for all queries.
+    """
+
+    query: Query
+    plan: Plan
+    observations: tuple[Observation, ...]
+    frames: Frames
+    target: MaskTrack | None
+    objects: Mapping[str, MaskTrack]
+    seed: int
+
+
+class Teacher(Protocol):
+    """Writes the thoughts of one query at a time; many `trace` calls may run at once."""
+
+    @property
+    def name(self) -> str:
+        """For provenance, for example `oracle` or `openai:gpt-x`."""
+        ...
+
+    async def trace(self, task: TraceTask) -> tuple[Plan, tuple[Thought, ...]]:
+        """One thought per step, and the plan with the keyframes that the teacher chose.
+
+        Raises TeacherError where this query cannot be written, EndpointError where going on is pointless.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections; the teacher is not used afterwards."""
+        ...
