@@ -1,0 +1,227 @@
+"""Frames of a video: folders of JPEG or PNG files, and mp4 clips, behind one protocol.
+
+Images are RGB. Pixels come as they are stored: an EXIF orientation is ignored, because annotations are drawn on the
+stored pixels; transparency is dropped. Files are untrusted: a frame that is missing, cut off, not what its name says
+or absurdly large raises FrameError naming it, and no name leads out of the video's directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from vtscot.budget import fit
+from vtscot.errors import FrameError
+from vtscot.files import inside
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Pixels = npt.NDArray[np.uint8]
+
+MAX_PIXELS: Final = 2**26  # 67 million pixels: twice an 8k frame; more is a decompression bomb
+SUFFIXES: Final = (".jpg", ".jpeg", ".png")
+VIDEO_SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+_PIL_FAULTS: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
+_pil_warnings = threading.Lock()  # the filters of `warnings` belong to the whole process
+
+
+class Frames(Protocol):
+    """The frames of one video, in order, by index."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name per frame."""
+
+    def size(self, i: int) -> tuple[int, int]:
+        """(width, height) of frame i as stored."""
+
+    def image(self, i: int, max_pixels: int | None = None) -> Image:
+        """Frame i as an RGB image, shrunk to at most `max_pixels`; never enlarged."""
+
+    def array(self, i: int, max_pixels: int | None = None) -> Pixels:
+        """The same as (H, W, 3) uint8."""
+
+    def digest(self, i: int) -> str:
+        """SHA-256 (hex) that tells this frame from any other: of the file, or of the decoded pixels and their size."""
+
+
+class FolderFrames:
+    """Frames that are files `<name>.jpg`, `.jpeg` or `.png` in one directory; opened when they are asked for."""
+
+    def __init__(self, directory: Path, names: Sequence[str]) -> None:
+        self.directory = directory
+        self.names = tuple(names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, i: int) -> Path:
+        """The file of frame i; FrameError where there is none."""
+        name = self.names[i]
+        try:
+            candidates = [inside(self.directory, name + suffix) for suffix in SUFFIXES]
+        except ValueError as error:
+            raise FrameError(f"frame {i} of {self.directory}: {error}") from error
+        for path in candidates:
+            if path.is_file():
+                return path
+        raise FrameError(f"{self.directory} has no frame {name!r} ({', '.join(SUFFIXES)}); is the video complete?")
+
+    def size(self, i: int) -> tuple[int, int]:
+        with _opened(self.path(i)) as image:
+            return image.size
+
+    def image(self, i: int, max_pixels: int | None = None) -> Image:
+        with _opened(self.path(i)) as image:
+            size = image.size if max_pixels is None else fit(*image.size, max_pixels)
+            # A JPEG decodes at 1/2, 1/4 or 1/8 of its size for less; twice the size aimed at leaves no visible trace.
+            image.draft("RGB", (2 * size[0], 2 * size[1]))
+            image.load()
+            return _shrink(_rgb(image), size)
+
+    def array(self, i: int, max_pixels: int | None = None) -> Pixels:
+        return np.array(self.image(i, max_pixels))
+
+    def digest(self, i: int) -> str:
+        path = self.path(i)
+        try:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise FrameError(f"{path} cannot be read: {error.strerror}") from error
+
+
+class VideoFrames:
+    """Frames of a clip, decoded by decord; named 00000, 00001, ... in order of display.
+
+    A container may announce more frames than it holds: asking for one that does not decode raises FrameError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()  # a reader has one position
+        self.path = path
+        self._reader = _open_video(path)
+        self.names = tuple(f"{i:05d}" for i in range(len(self._reader)))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def size(self, i: int) -> tuple[int, int]:
+        height, width, _ = self._decode(i).shape
+        return width, height
+
+    def image(self, i: int, max_pixels: int | None = None) -> Image:
+        from PIL import Image
+
+        image = Image.fromarray(self._decode(i))
+        return image if max_pixels is None else _shrink(image, fit(*image.size, max_pixels))
+
+    def array(self, i: int, max_pixels: int | None = None) -> Pixels:
+        return self._decode(i) if max_pixels is None else np.array(self.image(i, max_pixels))
+
+    def digest(self, i: int) -> str:
+        pixels = self._decode(i)
+        return hashlib.sha256(b"%dx%d:" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()).hexdigest()
+
+    def _decode(self, i: int) -> Pixels:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"{self.path} has no frame {i}")
+        try:
+            with self._lock:
+                pixels: Pixels = self._reader[i % len(self)].asnumpy()
+        except Exception as error:
+            raise FrameError(
+                f"{self.path}: frame {i} of the {len(self)} it announces does not decode; re-encode it: {_reencode(self.path)}"
+            ) from error
+        return pixels
+
+
+def open_frames(path: Path, names: Sequence[str] | None = None) -> Frames:
+    """The frames of a directory (all its images, by name, where `names` is None) or of a clip."""
+    if path.is_dir():
+        found = sorted(file.stem for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        return FolderFrames(path, found if names is None else names)
+    if path.is_file():
+        return VideoFrames(path)
+    raise FrameError(f"{path} is neither a directory of frames nor a video file")
+
+
+def encode_jpeg(image: Image, quality: int = 85) -> bytes:
+    """The image as JPEG bytes: the same pixels and quality give the same bytes; no metadata of the source goes along."""
+    buffer = io.BytesIO()
+    clean = image.convert("RGB") if image.mode != "RGB" else image.copy()
+    clean.info = {}
+    clean.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image]:
+    """An image file opened lazily; whatever goes wrong with it inside the block becomes a FrameError."""
+    from PIL import Image
+
+    try:
+        with _open_quietly(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise FrameError(
+                    f"{path} claims {image.width} x {image.height} pixels: refused as a decompression bomb"
+                )
+            yield image
+    except Image.DecompressionBombError as error:
+        raise FrameError(f"{path} claims too many pixels: refused as a decompression bomb") from error
+    except _PIL_FAULTS as error:
+        raise FrameError(f"{path} is not a whole JPEG or PNG image: {error}") from error
+
+
+def _open_quietly(path: Path) -> Image:
+    from PIL import Image
+
+    with _pil_warnings, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path, formats=("JPEG", "PNG"))
+
+
+def _rgb(image: Image) -> Image:
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16-bit grey: the high byte, where PIL would clip
+        return Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
+
+
+def _shrink(image: Image, size: tuple[int, int]) -> Image:
+    from PIL import Image
+
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _open_video(path: Path) -> Any:
+    try:
+        import decord
+    except ImportError as error:
+        raise FrameError(f"{path}: reading video files needs decord: pip install decord2") from error
+    decord.logging.set_level(decord.logging.QUIET)
+    try:
+        reader = decord.VideoReader(str(path), num_threads=1)
+        if len(reader) > 0:
+            return reader
+    except Exception as error:
+        raise FrameError(f"{path} cannot be opened as a video; re-encode it: {_reencode(path)}") from error
+    raise FrameError(f"{path} holds no video frames; re-encode it: {_reencode(path)}")
+
+
+def _reencode(path: Path) -> str:
+    return f"ffmpeg -i {path.name} -c:v libx264 -pix_fmt yuv420p {path.stem}-fixed.mp4"

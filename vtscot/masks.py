@@ -1,0 +1,286 @@
+"""Masks as COCO RLE: areas, boxes, set operations, IoU and resizing without ever decoding a frame.
+
+A mask is (height, width) pixels in column-major runs, kept as COCO's compressed counts (pycocotools reads them).
+Boxes are (x, y, width, height) in pixels, all zero for an empty mask.
+
+Counts that come from a file are untrusted. `Rle.from_coco` and `measure` let them through to C code only if every
+character is one of COCO's 64, every run is spelled in at most six of them (so that no shift leaves the word) and none
+is cut off; the parser of rlemasklib then bounds each run and refuses runs that do not add up to height x width. A
+negative run reads there as more than 2**31 pixels, so it cannot add up to a frame of at most `MAX_PIXELS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from rlemasklib import RLEMask
+
+from vtscot.errors import MaskError
+
+MAX_PIXELS: Final = 2**28
+MAX_SIDE: Final = 2**16  # rlemasklib gives boxes in single precision, which is exact up to here
+_FIRST: Final = 48  # COCO writes six bits per character: chr(48) .. chr(111), bit 0x20 says that more follow
+_MORE: Final = 0x20
+_LONGEST: Final = 6  # characters of the longest run: 30 bits hold any difference of two runs of up to 2**28
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+CropBox = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Rle:
+    """One mask: `counts` are COCO's compressed counts. Build it with `from_coco` where the counts are untrusted."""
+
+    height: int
+    width: int
+    counts: bytes
+
+    @classmethod
+    def from_coco(cls, obj: object) -> Rle:
+        """Reads {"size": [h, w], "counts": bytes | str | list of runs}; the counts come out in canonical form.
+
+        Raises MaskError for anything else: wrong types, a size that is not positive or is absurd, counts that do not
+        parse or whose runs are negative or do not add up to h x w.
+        """
+        if not isinstance(obj, dict) or "size" not in obj or "counts" not in obj:
+            raise MaskError(f"a mask must be an object with size and counts, not {_brief(obj)}")
+        height, width = _read_size(obj["size"])
+        counts = obj["counts"]
+        if isinstance(counts, list):
+            return _pack(_from_runs(counts, height, width))
+        raw = as_counts(counts)
+        if not _well_formed([raw]):
+            raise MaskError(f"the counts {_brief(raw)} are not COCO's compressed runs")
+        return _pack(_parse(height, width, raw))
+
+    @classmethod
+    def from_array(cls, mask: npt.ArrayLike) -> Rle:
+        """The RLE of a (H, W) array; what is not zero is foreground."""
+        array = np.asarray(mask)
+        if array.ndim != 2:
+            raise MaskError(f"a mask array has two dimensions, not {array.ndim}")
+        check_size(*array.shape)
+        return _pack(RLEMask.from_array(array if array.dtype == np.bool_ else array != 0))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+    def coco(self) -> dict[str, Any]:
+        """The JSON form: {"size": [h, w], "counts": str}."""
+        return {"size": [self.height, self.width], "counts": self.counts.decode("ascii")}
+
+
+class Measured(NamedTuple):
+    """Areas (N,), boxes (N, 4) and whether each mask is a valid RLE of the size; zeros where it is not."""
+
+    areas: Ints
+    boxes: Floats
+    valid: Bools
+
+
+def measure(counts: Sequence[bytes | None], height: int, width: int) -> Measured:
+    """Checks the raw counts of many masks of one size, and measures them: the way in for whole annotation files.
+
+    None is a frame without a mask: valid, of area zero. Never raises for bad counts; raises MaskError for a bad size.
+    """
+    check_size(height, width)
+    measured = Measured(
+        np.zeros(len(counts), np.int64), np.zeros((len(counts), 4), np.float64), np.ones(len(counts), np.bool_)
+    )
+    given = [raw for raw in counts if raw is not None]
+    all_well_formed = _well_formed(given)
+    size = (height, width)
+    for i, raw in enumerate(counts):
+        if raw is None:
+            continue
+        try:
+            if not (all_well_formed or _well_formed([raw])):
+                raise ValueError
+            mask = RLEMask.from_dict({"size": size, "counts": raw})
+        except ValueError:
+            measured.valid[i] = False
+            continue
+        measured.areas[i] = mask.area()
+        measured.boxes[i] = mask.bbox()
+    return measured
+
+
+def area(rle: Rle) -> int:
+    """Number of foreground pixels."""
+    return int(_load(rle).area())
+
+
+def areas(rles: Sequence[Rle]) -> Ints:
+    """Foreground pixels of each mask (N,); the masks may differ in size."""
+    return np.fromiter((_load(rle).area() for rle in rles), np.int64, len(rles))
+
+
+def box(rle: Rle) -> Floats:
+    """The smallest (x, y, width, height) that holds the foreground; zeros for an empty mask."""
+    return np.asarray(_load(rle).bbox(), np.float64)
+
+
+def boxes(rles: Sequence[Rle]) -> Floats:
+    """Boxes of each mask (N, 4); the masks may differ in size."""
+    result = np.zeros((len(rles), 4), np.float64)
+    for i, rle in enumerate(rles):
+        result[i] = _load(rle).bbox()
+    return result
+
+
+def union(rles: Sequence[Rle]) -> Rle:
+    """What is foreground in any of the masks; MaskError for no mask or masks of different sizes."""
+    if not rles:
+        raise MaskError("a union needs at least one mask")
+    if len(rles) == 1:
+        return rles[0]
+    return _pack(RLEMask.union(list(_load_same(rles))))
+
+
+def intersection(a: Rle, b: Rle) -> Rle:
+    """What is foreground in both masks; MaskError for masks of different sizes."""
+    mask_a, mask_b = _load_same((a, b))
+    return _pack(mask_a & mask_b)
+
+
+def iou(a: Rle, b: Rle) -> float:
+    """Intersection over union; 1.0 where both masks are empty. MaskError for masks of different sizes."""
+    mask_a, mask_b = _load_same((a, b))
+    value = float(mask_a.iou(mask_b))
+    if value == 0 and mask_a.area() == 0 and mask_b.area() == 0:
+        return 1.0
+    return value
+
+
+def resize(rle: Rle, height: int, width: int) -> Rle:
+    """The mask at another size, by nearest neighbour on the runs.
+
+    Pixel centres are aligned: output column j shows the input column that holds (j + 0.5) * width_in / width_out, and
+    the lower one where that lies on an edge between two (halving keeps columns 0, 2, 4, ...). Rows alike.
+    """
+    check_size(height, width)
+    if (height, width) == rle.size:
+        return rle
+    return _pack(_load(rle).resize((height, width)))
+
+
+def decode(rle: Rle, box: CropBox | None = None) -> Bools:
+    """The mask as a C-ordered boolean array: (H, W), or the part inside `box` (x, y, width, height).
+
+    A box is widened to whole pixels (its low corner floored, its high corner raised) and clipped to the frame, so the
+    result is array[floor(y):ceil(y + h), floor(x):ceil(x + w)]; it may be empty. Only that part is decoded.
+    """
+    mask = _load(rle)
+    if box is not None:
+        mask = mask.crop(whole_box(box, rle.height, rle.width))
+    array: npt.NDArray[np.uint8] = mask.to_array(order="C")
+    return array.view(np.bool_)
+
+
+def whole_box(box: CropBox, height: int, width: int) -> tuple[int, int, int, int]:
+    """`box` widened to whole pixels and clipped to the frame, as (x, y, width, height); MaskError for NaN."""
+    x, y, w, h = box
+    if not all(map(math.isfinite, box)):
+        raise MaskError(f"the box {box} is not made of numbers")
+    left, top = min(max(math.floor(x), 0), width), min(max(math.floor(y), 0), height)
+    right, bottom = min(max(math.ceil(x + w), left), width), min(max(math.ceil(y + h), top), height)
+    return left, top, right - left, bottom - top
+
+
+def empty(height: int, width: int) -> Rle:
+    """A mask without foreground."""
+    check_size(height, width)
+    return _pack(RLEMask.zeros((height, width)))
+
+
+def is_empty(rle: Rle) -> bool:
+    """True where no pixel is foreground."""
+    return area(rle) == 0
+
+
+def check_size(height: int, width: int) -> None:
+    """Raises MaskError for a size that no frame has."""
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE and height * width <= MAX_PIXELS):
+        raise MaskError(f"a mask of {height} x {width} pixels (height x width) is not one of a video frame")
+
+
+def as_counts(counts: object) -> bytes:
+    """Compressed counts given as bytes or str, as bytes; MaskError for another type or text that is not ASCII."""
+    if isinstance(counts, bytes):
+        return counts
+    if isinstance(counts, str) and counts.isascii():
+        return counts.encode("ascii")
+    raise MaskError(f"the counts {_brief(counts)} are not COCO's compressed runs")
+
+
+def _read_size(size: object) -> tuple[int, int]:
+    if not isinstance(size, list | tuple) or len(size) != 2 or not all(type(side) is int for side in size):
+        raise MaskError(f"the size of a mask must be [height, width], not {_brief(size)}")
+    height, width = size
+    check_size(height, width)
+    return height, width
+
+
+def _well_formed(counts: Sequence[bytes]) -> bool:
+    """True if all of `counts` are spelled in COCO's characters, without over-long or cut-off runs."""
+    if not all(counts):
+        return False
+    code = np.frombuffer(b"".join(counts), np.uint8) - np.uint8(_FIRST)  # what lies below 48 wraps to above 63
+    if not code.size:
+        return True
+    more = code >= _MORE
+    lasts = np.cumsum([len(raw) for raw in counts]) - 1
+    return bool(code.max() < 2 * _MORE) and not more[lasts].any() and not _repeats(more, _LONGEST)
+
+
+def _repeats(flags: Bools, times: int) -> bool:
+    """True if `flags` hold `times` (>= 2) true values in a row."""
+    row = flags[:-1] & flags[1:]
+    for _ in range(times - 2):
+        row = row[:-1] & flags[len(flags) - len(row) + 1 :]
+    return bool(row.any())
+
+
+def _from_runs(runs: list[object], height: int, width: int) -> RLEMask:
+    if not all(type(run) is int and 0 <= run <= MAX_PIXELS for run in runs) or sum(runs) != height * width:  # type: ignore[arg-type]
+        raise MaskError(f"the {len(runs)} runs of a mask do not add up to {height} x {width} pixels")
+    return RLEMask.from_counts(np.array(runs, np.uint32), (height, width))
+
+
+def _load(rle: Rle) -> RLEMask:
+    return _parse(rle.height, rle.width, rle.counts)
+
+
+def _load_same(rles: Sequence[Rle]) -> Iterator[RLEMask]:
+    size = rles[0].size
+    for rle in rles:
+        if rle.size != size:
+            raise MaskError(f"masks of different sizes (height, width): {size} and {rle.size}")
+        yield _load(rle)
+
+
+def _parse(height: int, width: int, counts: bytes) -> RLEMask:
+    try:
+        return RLEMask.from_dict({"size": (height, width), "counts": counts})
+    except ValueError as error:
+        message = f"the runs of the counts {_brief(counts)} do not add up to {height} x {width} pixels"
+        raise MaskError(message) from error
+
+
+def _pack(mask: RLEMask) -> Rle:
+    height, width = mask.shape
+    return Rle(height, width, mask.to_dict()["counts"])
+
+
+def _brief(obj: object) -> str:
+    text = repr(obj[:40] if isinstance(obj, str | bytes | list | tuple) else obj)
+    return text if len(text) <= 60 else f"{text[:57]}..."
