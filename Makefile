@@ -1,0 +1,46 @@
+# Everything a fresh machine needs: Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?= runs/demo-train
+export OMP_NUM_THREADS := 1
+
+.PHONY: demo test fast lint bench schemas clean
+
+# The light core: no torch.
+$(VENV)/core: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vtscot needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/core
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+# Build the demo dataset, offline, and show what came out.
+demo: $(VENV)/core
+	$(BIN)/vtscot build --run $(RUN)
+
+# The whole suite, as CI runs it.
+test: lint
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+# The suite without lint and coverage.
+fast: $(VENV)/dev
+	$(BIN)/python -m pytest -x
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Every figure that README and docs quote.
+bench: $(VENV)/dev
+	$(BIN)/python -m bench
+
+schemas: $(VENV)/dev
+	$(BIN)/python -m vtscot.schema
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache
