@@ -1,0 +1,27 @@
+"""Sources by name: every module of this package that names its reader `SOURCE` is one."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import vtscot.sources
+from vtscot.errors import UsageError
+from vtscot.sources.base import Source
+
+
+def _find() -> dict[str, type[Source]]:
+    names = sorted(module.name for module in pkgutil.iter_modules(vtscot.sources.__path__) if module.name != "registry")
+    modules = (importlib.import_module(f"vtscot.sources.{name}") for name in names)
+    return {module.SOURCE.name: module.SOURCE for module in modules if hasattr(module, "SOURCE")}
+
+
+SOURCES: dict[str, type[Source]] = _find()
+
+
+def open_source(name: str, root: Path, split: str) -> Source:
+    """The reader of one split. UsageError for an unknown name, DataError where root or split is not there."""
+    if name not in SOURCES:
+        raise UsageError(f"no source is called {name!r}; there are: {', '.join(SOURCES)}")
+    return SOURCES[name](Path(root), split)

@@ -1,0 +1,95 @@
+"""The `videos` object that the expression files of the field share: frames and expressions per video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vtscot.errors import DataError
+from vtscot.records import Query, Video
+from vtscot.sources.base import Fault
+from vtscot.sources.documents import JsonObject
+from vtscot.sources.expressions import Read, duplicates, entries, fault_of, read_expression
+from vtscot.sources.names import bad_name, printable
+
+
+@dataclass(slots=True)
+class Annotations:
+    """What an expressions file holds, in its order. Expressions that are no query are in `faults`, with theirs."""
+
+    videos: list[Video] = field(default_factory=list)
+    queries: list[Query] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def read_videos(
+    path: Path, document: JsonObject, source: str, split: str, has_masks: bool, *, slashes: bool = False
+) -> Annotations:
+    """Read `document["videos"]`; DataError where it is not an object. `slashes`: video keys may hold them."""
+    videos = document.get("videos")
+    if not isinstance(videos, JsonObject):
+        raise DataError(f'{path}: no object under "videos"; is it the file of expressions?')
+    found = Annotations()
+    for key, body in videos.items():
+        video = _video(source, split, key, body)
+        fault = _video_fault(video, key, body, slashes)
+        if fault:
+            _refuse(found, video, body, fault)
+        else:
+            _read_video(found, video, body, has_masks)
+    for key, body in videos.repeated:
+        video = _video(source, split, key, body)
+        again = Fault("duplicate-video", "the video's key came before in the file", video=video.name)
+        _refuse(found, video, body, again)
+    return found
+
+
+def _video(source: str, split: str, key: str, body: object) -> Video:
+    name = key.encode("utf-8", "replace").decode() or "?"
+    frames = body.get("frames") if isinstance(body, dict) else None
+    usable = isinstance(frames, list) and all(isinstance(frame, str) for frame in frames)
+    return Video(source=source, split=split, name=name, frames=tuple(frames or ()) if usable else ())
+
+
+def _read_video(found: Annotations, video: Video, body: JsonObject, has_masks: bool) -> None:
+    found.videos.append(video)
+    listed = entries(body.get("expressions"))
+    if listed is None:
+        found.faults.append(Fault("wrong-type", "its expressions are neither an object nor a list", video=video.name))
+        return
+    reads = [
+        read_expression(video, exp_id, entry, repeated=again, needs_targets=has_masks)
+        for exp_id, entry, again in listed
+    ]
+    for read in duplicates(reads, keep_all=not has_masks):
+        _add(found, read)
+
+
+def _add(found: Annotations, read: Read) -> None:
+    if read.usable:
+        found.queries.append(read.query)
+        found.faults.extend(read.faults)
+    else:  # the first thing wrong is the reason; one fatal fault per expression, so that counts add up
+        found.faults.append(next(fault for fault in read.faults if fault.fatal))
+
+
+def _video_fault(video: Video, key: str, body: object, slashes: bool) -> Fault | None:
+    if bad_name(key, slashes=slashes):
+        return Fault("bad-name", f"video {printable(key)!r} {bad_name(key, slashes=slashes)}", video=video.name)
+    if not isinstance(body, JsonObject):
+        return Fault("wrong-type", "the video is no object", video=video.name)
+    if not video.frames:
+        return Fault("no-frames", "its frames are missing, empty or no list of names", video=video.name)
+    for i, frame in enumerate(video.frames):
+        if bad_name(frame):
+            return Fault("bad-name", f"frame {printable(frame)!r} {bad_name(frame)}", video=video.name, frame=i)
+    return None
+
+
+def _refuse(found: Annotations, video: Video, body: object, fault: Fault) -> None:
+    """The video as a whole cannot be used: a fault for it, and one for each of its expressions."""
+    found.faults.append(fault)
+    listed = entries(body.get("expressions")) if isinstance(body, JsonObject) else None
+    for exp_id, entry, again in listed or ():
+        read = read_expression(video, exp_id, entry, repeated=again, needs_targets=False)
+        found.faults.append(fault_of(read.query, fault.kind, fault.detail))
