@@ -12,6 +12,7 @@ import io
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,8 +32,19 @@ Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS: Final = 2**26  # 67 million pixels: twice an 8k frame; more is a decompression bomb
 SUFFIXES: Final = (".jpg", ".jpeg", ".png")
-VIDEO_SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
-_PIL_FAULTS: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
+_PIL_FAULTS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
+_ATOMS: Final = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # what an mp4 or mov may begin with
+_NO_COPIES: Final = 1e-9  # decord takes a share of the frames; zero would mean any number
 _pil_warnings = threading.Lock()  # the filters of `warnings` belong to the whole process
 
 
@@ -105,23 +117,33 @@ class FolderFrames:
 
 
 class VideoFrames:
-    """Frames of a clip, decoded by decord; named 00000, 00001, ... in order of display.
+    """Frames of a clip, decoded by decord; `names` are 00000, 00001, ... in order of display unless they are given.
 
-    A container may announce more frames than it holds: asking for one that does not decode raises FrameError.
+    Opening decodes the clip once, in order. That tells how many frames there really are: a container may announce
+    more (`announced`) than it holds, and decord then repeats the last one, or shifts frames when it seeks. So the
+    digest of every frame is kept, and a frame reached by seeking is given out only if it is the one seen in order.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()  # a reader has one position
+    def __init__(self, path: Path, names: Sequence[str] | None = None) -> None:
         self.path = path
+        self._lock = threading.Lock()  # a reader has one position
         self._reader = _open_video(path)
-        self.names = tuple(f"{i:05d}" for i in range(len(self._reader)))
+        self.announced = len(self._reader)
+        self._size = (0, 0)
+        self._digests = tuple(self._digests_in_order())
+        self.names = tuple(f"{i:05d}" for i in range(len(self._digests))) if names is None else tuple(names)
+        if not len(self.names) == len(self._digests) > 0:
+            raise FrameError(
+                f"{path} holds {len(self._digests)} frames (it announces {self.announced}), but {len(self.names)} are "
+                "named: is it the clip that was annotated?"
+            )
 
     def __len__(self) -> int:
         return len(self.names)
 
     def size(self, i: int) -> tuple[int, int]:
-        height, width, _ = self._decode(i).shape
-        return width, height
+        _ = self.names[i]
+        return self._size
 
     def image(self, i: int, max_pixels: int | None = None) -> Image:
         from PIL import Image
@@ -133,19 +155,42 @@ class VideoFrames:
         return self._decode(i) if max_pixels is None else np.array(self.image(i, max_pixels))
 
     def digest(self, i: int) -> str:
-        pixels = self._decode(i)
-        return hashlib.sha256(b"%dx%d:" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()).hexdigest()
+        return self._digests[i]
+
+    def _digests_in_order(self) -> Iterator[str]:
+        for i in range(self.announced):
+            pixels = self._read(i)
+            if pixels is None:
+                return
+            self._size = (pixels.shape[1], pixels.shape[0])
+            yield _pixel_digest(pixels)
 
     def _decode(self, i: int) -> Pixels:
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"{self.path} has no frame {i}")
+        i = range(len(self))[i]
+        with self._lock:
+            pixels = self._read(i)
+            if pixels is None or _pixel_digest(pixels) != self._digests[i]:
+                pixels = self._read_in_order(i)
+        if pixels is None or _pixel_digest(pixels) != self._digests[i]:
+            raise FrameError(f"{self.path}: frame {i} never decodes alike; re-encode it: {_reencode(self.path)}")
+        return pixels
+
+    def _read_in_order(self, i: int) -> Pixels | None:
+        self._reader = _open_video(self.path)
+        for k in range(i):
+            self._read(k)
+        return self._read(i)
+
+    def _read(self, i: int) -> Pixels | None:
+        """Frame i, or None where decord has nothing but a copy of another frame."""
+        import decord
+
         try:
-            with self._lock:
-                pixels: Pixels = self._reader[i % len(self)].asnumpy()
-        except Exception as error:
-            raise FrameError(
-                f"{self.path}: frame {i} of the {len(self)} it announces does not decode; re-encode it: {_reencode(self.path)}"
-            ) from error
+            pixels: Pixels = self._reader[i].asnumpy()
+        except decord.DECORDLimitReachedError:
+            return None
+        except decord.DECORDError as error:
+            raise FrameError(f"{self.path} is damaged; re-encode it: {_reencode(self.path)}") from error
         return pixels
 
 
@@ -155,12 +200,12 @@ def open_frames(path: Path, names: Sequence[str] | None = None) -> Frames:
         found = sorted(file.stem for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
         return FolderFrames(path, found if names is None else names)
     if path.is_file():
-        return VideoFrames(path)
+        return VideoFrames(path, names)
     raise FrameError(f"{path} is neither a directory of frames nor a video file")
 
 
 def encode_jpeg(image: Image, quality: int = 85) -> bytes:
-    """The image as JPEG bytes: the same pixels and quality give the same bytes; no metadata of the source goes along."""
+    """The image as JPEG bytes, without metadata of its source: the same pixels and quality give the same bytes."""
     buffer = io.BytesIO()
     clean = image.convert("RGB") if image.mode != "RGB" else image.copy()
     clean.info = {}
@@ -209,18 +254,34 @@ def _shrink(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _open_video(path: Path) -> Any:
+    if not _is_container(path):
+        raise FrameError(f"{path} is not a video file (mp4, mov, mkv, webm, avi); is it whole?")
     try:
         import decord
     except ImportError as error:
         raise FrameError(f"{path}: reading video files needs decord: pip install decord2") from error
     decord.logging.set_level(decord.logging.QUIET)
     try:
-        reader = decord.VideoReader(str(path), num_threads=1)
-        if len(reader) > 0:
-            return reader
-    except Exception as error:
+        # Any frame that decord would make up from its neighbours is an error.
+        return decord.VideoReader(str(path), num_threads=1, fault_tol=_NO_COPIES)
+    except (RuntimeError, AssertionError, decord.DECORDError) as error:
         raise FrameError(f"{path} cannot be opened as a video; re-encode it: {_reencode(path)}") from error
-    raise FrameError(f"{path} holds no video frames; re-encode it: {_reencode(path)}")
+
+
+def _is_container(path: Path) -> bool:
+    """True by the file's first bytes. FFmpeg would also follow a play list to other files and to the network."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise FrameError(f"{path} cannot be read: {error.strerror}") from error
+    return head[4:8] in _ATOMS or head.startswith(b"\x1aE\xdf\xa3") or (head[:4] == b"RIFF" and head[8:] == b"AVI ")
+
+
+def _pixel_digest(pixels: Pixels) -> str:
+    digest = hashlib.sha256(f"{pixels.shape[1]}x{pixels.shape[0]}:".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
 def _reencode(path: Path) -> str:
