@@ -1,6 +1,6 @@
 """The index of a split: its annotations read once, checked, and stored so that every later stage reads tables.
 
-`videos.jsonl`, `queries.jsonl`, `faults.jsonl`, `tracks.parquet`, `masks.parquet` and, written last, `index.json`
+`videos.jsonl`, `expressions.jsonl`, `faults.jsonl`, `tracks.parquet`, `masks.parquet` and, written last, `index.json`
 with a digest of the annotation files by which a stale index is told. (SHA-256 of 400 MB takes a quarter of a second;
 unlike a modification time it survives copies and is the same on every machine.)
 Every expression of the annotation files is in `queries` or in `skipped`.
@@ -45,7 +45,7 @@ class Index:
     split: str
     digest: str
     entries: tuple[IndexedVideo, ...]
-    queries: tuple[Query, ...]
+    expressions: tuple[Query, ...]
     faults: tuple[Fault, ...]
     store: TrackStore
 
@@ -55,8 +55,14 @@ class Index:
         return {entry.video.name: entry.video for entry in self.entries}
 
     @cached_property
+    def queries(self) -> tuple[Query, ...]:
+        """The expressions that can be worked on, in the order of the file."""
+        skipped = {query.id for query, _, _ in self.skipped}
+        return tuple(query for query in self.expressions if query.id not in skipped)
+
+    @cached_property
     def skipped(self) -> tuple[tuple[Query, str, str], ...]:
-        """(query, reason, detail) of every expression that is not in `queries`."""
+        """(query, reason, detail) of every expression that cannot be used."""
         return tuple((fault.query, fault.kind, fault.detail) for fault in self.faults if fault.query and fault.fatal)
 
     def objects(self, video_name: str) -> tuple[str, ...]:
@@ -92,12 +98,12 @@ def open_index(directory: Path) -> Index:
     head = _read_head(directory)
     try:
         entries = tuple(IndexedVideo.model_validate_json(line) for line in _lines(directory / "videos.jsonl"))
-        queries = tuple(Query.model_validate_json(line) for line in _lines(directory / "queries.jsonl"))
+        expressions = tuple(Query.model_validate_json(line) for line in _lines(directory / "expressions.jsonl"))
         faults = tuple(_FAULTS.validate_json(line) for line in _lines(directory / "faults.jsonl"))
     except ValidationError as error:
         raise DataError(f"{directory}: the index is broken ({error.title}); delete it to build it anew") from None
     store = TrackStore(directory)
-    return Index(directory, head["source"], head["split"], head["digest"], entries, queries, faults, store)
+    return Index(directory, head["source"], head["split"], head["digest"], entries, expressions, faults, store)
 
 
 def build_index(source: Source, directory: Path, *, check_frames: bool = True) -> Index:

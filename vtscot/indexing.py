@@ -30,8 +30,8 @@ def write_index(source: Source, directory: Path, *, check_frames: bool) -> None:
     (directory / "index.json").unlink(missing_ok=True)
     videos = {video.name: video for video in source.videos()}
     queries = list(source.queries())
-    refused = [fault.query for fault in source.faults if fault.query]
-    named = _named(videos, [*queries, *refused])
+    expressions = list(source.expressions())
+    named = _named(videos, expressions)
     video_faults = _inspect(source, videos) if check_frames else []
     with whole_file(directory / MASKS) as file:
         writer = TrackWriter(file)
@@ -42,7 +42,7 @@ def write_index(source: Source, directory: Path, *, check_frames: bool) -> None:
     writer.write_table(directory / TRACKS, judge.sizes)
     reasons = [(query, judge.reason(query)) for query in queries]
     write_lines(directory / "videos.jsonl", judge.entries())
-    write_lines(directory / "queries.jsonl", (query for query, reason in reasons if reason is None))
+    write_lines(directory / "expressions.jsonl", expressions)
     skips = [fault_of(query, *reason) for query, reason in reasons if reason is not None]
     write_lines(directory / "faults.jsonl", [*faults, *judge.notes, *skips])
     digest = source_digest(source, check_frames=check_frames)
@@ -170,7 +170,7 @@ class _Judge:
         if fault:
             return fault.kind, fault.detail
         if not self.has_masks:
-            return "no-masks", "the split has no mask_dict.json: its ground truth is held out"
+            return "no-masks", "the split comes without masks: its ground truth is held out"
         for anno_id in query.anno_ids:
             fault = self.unusable.get((query.video, anno_id))
             if fault:

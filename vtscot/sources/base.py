@@ -83,8 +83,11 @@ class Source(Protocol):
     def videos(self) -> Iterator[Video]:
         """Videos whose name and list of frames can be used; nothing is read from their frames."""
 
+    def expressions(self) -> Iterator[Query]:
+        """Every expression of the file in its order, usable or not; ids are unique."""
+
     def queries(self) -> Iterator[Query]:
-        """Usable expressions in the order of the file."""
+        """Those expressions that no fatal fault rules out."""
 
     def tracks(self, wanted: Container[str] | None = None) -> Iterator[tuple[str, RawTrack]]:
         """Stream (anno_id, masks) of the tracks in `wanted` (default: all). Broken ones are fatal faults instead."""

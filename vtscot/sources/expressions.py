@@ -62,17 +62,15 @@ def normalise(text: str) -> str:
 def entries(value: object) -> list[tuple[str, object, bool]] | None:
     """(exp_id, entry, repeated) of a dict or list of expressions; None where `value` is neither."""
     if isinstance(value, JsonObject):
-        found = [(key, entry, False) for key, entry in value.items()]
-        return found + [(f"{key}#{n}", entry, True) for n, (key, entry) in enumerate(value.repeated, 2)]
+        return [(key, entry, False) for key, entry in value.items()] + [(*pair, True) for pair in value.repeated]
     if not isinstance(value, list):
         return None
     seen: set[str] = set()
     listed = []
     for position, entry in enumerate(value):
         exp_id = str(entry.get("exp_id", position)) if isinstance(entry, dict) else str(position)
-        repeated = exp_id in seen
+        listed.append((exp_id, entry, exp_id in seen))
         seen.add(exp_id)
-        listed.append((f"{exp_id}#{position}" if repeated else exp_id, entry, repeated))
     return listed
 
 

@@ -54,6 +54,9 @@ class MevisSource:
     def videos(self) -> Iterator[Video]:
         yield from self._annotations.videos
 
+    def expressions(self) -> Iterator[Query]:
+        yield from self._annotations.expressions
+
     def queries(self) -> Iterator[Query]:
         yield from self._annotations.queries
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vtscot.errors import DataError
@@ -15,11 +15,33 @@ from vtscot.sources.names import bad_name, printable
 
 @dataclass(slots=True)
 class Annotations:
-    """What an expressions file holds, in its order. Expressions that are no query are in `faults`, with theirs."""
+    """What an expressions file holds, in its order; ids of expressions are unique, whatever the file says.
+
+    `expressions` are all there are, `queries` those that can be used; each of the others has a fatal fault.
+    """
 
     videos: list[Video] = field(default_factory=list)
+    expressions: list[Query] = field(default_factory=list)
     queries: list[Query] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    _ids: set[str] = field(default_factory=set)
+
+    def add(self, read: Read) -> None:
+        """Append one expression. The first thing wrong with it is the reason: one fatal fault each."""
+        query = self._unique(read.query)
+        self.expressions.append(query)
+        fatal = next((fault for fault in read.faults if fault.fatal), None)
+        if fatal:
+            self.faults.append(replace(fatal, query=query, exp_id=query.exp_id))
+        else:
+            self.queries.append(query)
+            self.faults.extend(read.faults)
+
+    def _unique(self, query: Query) -> Query:
+        while query.id in self._ids:  # repeated keys; the loop ends, as every turn makes the id longer
+            query = query.model_copy(update={"exp_id": f"{query.exp_id}#"})
+        self._ids.add(query.id)
+        return query
 
 
 def read_videos(
@@ -62,15 +84,7 @@ def _read_video(found: Annotations, video: Video, body: JsonObject, has_masks: b
         for exp_id, entry, again in listed
     ]
     for read in duplicates(reads, keep_all=not has_masks):
-        _add(found, read)
-
-
-def _add(found: Annotations, read: Read) -> None:
-    if read.usable:
-        found.queries.append(read.query)
-        found.faults.extend(read.faults)
-    else:  # the first thing wrong is the reason; one fatal fault per expression, so that counts add up
-        found.faults.append(next(fault for fault in read.faults if fault.fatal))
+        found.add(read)
 
 
 def _video_fault(video: Video, key: str, body: object, slashes: bool) -> Fault | None:
@@ -92,4 +106,4 @@ def _refuse(found: Annotations, video: Video, body: object, fault: Fault) -> Non
     listed = entries(body.get("expressions")) if isinstance(body, JsonObject) else None
     for exp_id, entry, again in listed or ():
         read = read_expression(video, exp_id, entry, repeated=again, needs_targets=False)
-        found.faults.append(fault_of(read.query, fault.kind, fault.detail))
+        found.add(Read(read.query, (fault_of(read.query, fault.kind, fault.detail),)))
