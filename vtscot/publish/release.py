@@ -1,0 +1,95 @@
+"""`publish`: outcomes into `dataset/` and `report.html` of a run. Both appear whole or not at all."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vtscot.errors import PublishError
+from vtscot.files import write_text
+from vtscot.publish.card import REJECTED, Shards, pick_example, render_card, render_licences
+from vtscot.publish.context import PublishContext, Published
+from vtscot.publish.figures import Figures, figures
+from vtscot.publish.rows import Row, RowMaker
+from vtscot.records import Outcome, Record
+
+
+def publish(outcomes: Sequence[Outcome], context: PublishContext, directory: Path) -> Published:
+    """Write `directory/dataset/` and `directory/report.html`.
+
+    Raises PublishError for a source without a licence, DataError for frames or masks that cannot be read any more.
+    """
+    from vtscot.publish.report import render_report
+
+    ordered = sorted(outcomes, key=lambda outcome: outcome.query.id)
+    _check_sources(ordered, context)
+    numbers = figures(ordered)
+    dataset, report = directory / "dataset", directory / "report.html"
+    files = write_dataset(ordered, numbers, context, dataset)
+    write_text(report, render_report(ordered, numbers, context))
+    return Published(dataset=dataset, report=report, files=files, figures=numbers)
+
+
+def write_dataset(
+    outcomes: Sequence[Outcome], numbers: Figures, context: PublishContext, directory: Path
+) -> tuple[Path, ...]:
+    """Write shards, card and licences beside `directory`, then put them in its place; returns relative paths."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as name:
+        fresh = Path(name) / "new"
+        records = [outcome.record for outcome in outcomes if outcome.record is not None]
+        shards = [_write(fresh, part, chosen, context) for part, chosen in _parts(outcomes, records, context)]
+        write_text(fresh / "LICENSE.md", render_licences(context.licences))
+        write_text(fresh / "README.md", render_card(shards, numbers, context, pick_example(records)))
+        files = tuple(sorted(path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()))
+        if directory.exists():
+            directory.rename(Path(name) / "old")
+        fresh.rename(directory)
+    return files
+
+
+def _check_sources(outcomes: Sequence[Outcome], context: PublishContext) -> None:
+    for source in sorted({outcome.query.source for outcome in outcomes}):
+        if source not in context.licences:
+            raise PublishError(f"source {source!r} states no licence; without one its rows cannot be published")
+        if source == REJECTED:
+            raise PublishError(f"a source cannot be called {REJECTED!r}: that config holds the rejected rows")
+
+
+def config_name(source: str) -> str:
+    """The config of a source; the Hub allows letters, digits, `.`, `_` and `-`."""
+    return re.sub(r"[^\w.-]", "_", source)
+
+
+def split_name(split: str) -> str:
+    """The split as `datasets` allows it: letters, digits and `_`."""
+    return re.sub(r"\W", "_", split)
+
+
+def _parts(
+    outcomes: Sequence[Outcome], records: Sequence[Record], context: PublishContext
+) -> Iterator[tuple[tuple[str, str], list[Record]]]:
+    """(config, split) and the records of each; every source and split that was asked about has its part."""
+    asked = sorted({(outcome.query.source, outcome.query.split) for outcome in outcomes})
+    asked += [(source, "train") for source in sorted(context.licences) if source not in {name for name, _ in asked}]
+    for source, split in asked:
+        chosen = [r for r in records if r.verdict.kept and (r.query.source, r.query.split) == (source, split)]
+        yield (config_name(source), split_name(split)), chosen
+    for split in sorted({split for _, split in asked} or {"train"}):
+        yield (REJECTED, split_name(split)), [r for r in records if not r.verdict.kept and r.query.split == split]
+
+
+def _write(directory: Path, part: tuple[str, str], records: Sequence[Record], context: PublishContext) -> Shards:
+    from vtscot.publish.shards import write_split
+
+    config, split = part
+    paths = write_split(_rows(records, context), directory / config, split)
+    names = tuple(path.relative_to(directory).as_posix() for path in paths)
+    return Shards(config, split, names, len(records), sum(path.stat().st_size for path in paths))
+
+
+def _rows(records: Sequence[Record], context: PublishContext) -> Iterator[Row]:
+    maker = RowMaker(context)
+    return (maker.row(record) for record in records)

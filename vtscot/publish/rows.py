@@ -1,0 +1,140 @@
+"""A record as one row of the dataset: plain values in the columns of `columns.FEATURES`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vtscot.episode import dialogue
+from vtscot.publish.context import PublishContext
+from vtscot.records import Episode, Frozen, Record, Verdict
+
+if TYPE_CHECKING:
+    from vtscot.frames import Frames
+    from vtscot.tracks import MaskTrack
+
+Row = dict[str, Any]
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class RowMaker:
+    """Makes rows; remembers the frames of the video it is at, since its expressions share them."""
+
+    def __init__(self, context: PublishContext) -> None:
+        self._context = context
+        self._video: str | None = None
+        self._frames: Frames | None = None
+        self._jpegs: dict[tuple[int, int], bytes] = {}
+        self._digests: dict[int, str] = {}
+
+    def row(self, record: Record) -> Row:
+        """The row of `record`; raises FrameError where a frame that was shown cannot be read any more."""
+        frames = self._open(record.query.video_id)
+        licence = self._context.licences[record.query.source]
+        free = licence.redistributable
+        return {
+            **_query_columns(record),
+            **_size_columns(record.episode, frames),
+            **_episode_columns(record.episode),
+            "frames": self._references(record.episode, frames),
+            "images": self._images(record.episode, frames) if free else None,
+            **_mask_columns(record.episode, self._context.tracks(record.query) if free else None),
+            **_verdict_columns(record.verdict, len(record.episode.turns)),
+            "plan": _json(record.plan.model_dump(mode="json")),
+            "licence": licence.id,
+            "redistributable": free,
+            **record.provenance.model_dump(mode="json"),
+        }
+
+    def _open(self, video: str) -> Frames:
+        if self._frames is None or video != self._video:
+            self._video, self._frames = video, self._context.frames(video)
+            self._jpegs, self._digests = {}, {}
+        return self._frames
+
+    def _references(self, episode: Episode, frames: Frames) -> list[Row]:
+        return [
+            {
+                "turn": turn,
+                "index": shown.index,
+                "name": frames.names[shown.index],
+                "role": shown.role,
+                "max_pixels": shown.max_pixels,
+                "digest": _remember(self._digests, shown.index, frames.digest),
+            }
+            for turn, observation in enumerate(episode.observations)
+            for shown in observation.frames
+        ]
+
+    def _images(self, episode: Episode, frames: Frames) -> list[Row]:
+        from vtscot.frames import encode_jpeg
+
+        def jpeg(key: tuple[int, int]) -> bytes:
+            return encode_jpeg(frames.image(*key))
+
+        keys = [(shown.index, shown.max_pixels) for o in episode.observations for shown in o.frames]
+        return [{"bytes": _remember(self._jpegs, key, jpeg), "path": None} for key in keys]
+
+
+def _remember(memory: dict[K, V], key: K, make: Callable[[K], V]) -> V:
+    if key not in memory:
+        memory[key] = make(key)
+    return memory[key]
+
+
+def _query_columns(record: Record) -> Row:
+    query = record.query.model_dump(mode="json")
+    return {"id": record.query.id, **query, "difficulty": record.plan.difficulty}
+
+
+def _size_columns(episode: Episode, frames: Frames) -> Row:
+    width, height = frames.size(episode.observations[0].decoded)
+    return {"num_frames": episode.num_frames, "width": width, "height": height}
+
+
+def _episode_columns(episode: Episode) -> Row:
+    return {
+        "turns": len(episode.turns),
+        "actions": [turn.action for turn in episode.turns],
+        "selections": [turn.selection.model_dump() for turn in episode.turns],
+        "messages": [message.model_dump() for message in dialogue(episode)],
+        "decoded_frames": [observation.decoded for observation in episode.observations],
+    }
+
+
+def _mask_columns(episode: Episode, track: MaskTrack | None) -> Row:
+    if track is None:
+        return {"decoded_masks": None, "track": None, "mask_height": None, "mask_width": None}
+    masks = [None if counts is None else counts.decode("ascii") for counts in track.masks]
+    return {
+        "decoded_masks": [masks[observation.decoded] for observation in episode.observations],
+        "track": masks,
+        "mask_height": track.height,
+        "mask_width": track.width,
+    }
+
+
+def _verdict_columns(verdict: Verdict, turns: int) -> Row:
+    by_turn = {grounding.turn: grounding for grounding in verdict.groundings}
+    graded = [by_turn.get(turn) for turn in range(turns)]
+    return {
+        "keyframe_iou": verdict.keyframe_iou,
+        "ceiling": verdict.groundings[-1].ceiling if verdict.groundings else None,
+        "ious": [grounding and grounding.iou for grounding in graded],
+        "ceilings": [grounding and grounding.ceiling for grounding in graded],
+        "kept": verdict.kept,
+        "reason": verdict.reason,
+        "checks": _json([_plain(check) for check in verdict.checks]),
+        "grounder": verdict.grounder,
+        "segmenter": verdict.segmenter,
+    }
+
+
+def _plain(model: Frozen) -> Row:
+    return model.model_dump(mode="json")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
