@@ -1,0 +1,45 @@
+"""The offline teacher: writes thoughts from the tracks, the expression and the pixels of the frames shown so far.
+
+It stands in for a large model where there is none: varied but seeded, so that the same run writes the same words. It
+says of a video only what the frames shown up to a turn tell, and speaks of frames only by shown indices.
+"""
+
+from __future__ import annotations
+
+from vtscot.records import Plan, Thought
+from vtscot.teacher.base import TraceTask
+from vtscot.teacher.oracle_parts import Moment, compose
+from vtscot.teacher.oracle_scene import Scene
+from vtscot.teacher.oracle_words import Phrases
+
+
+class OracleTeacher:
+    """Back end `oracle`; needs no endpoint and never fails."""
+
+    name = "oracle"
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._seed = seed
+
+    async def trace(self, task: TraceTask) -> tuple[Plan, tuple[Thought, ...]]:
+        """One thought per step; the plan stays as it was mined."""
+        scene = Scene(task)
+        seed = task.seed if self._seed is None else self._seed
+        shown: set[int] = set()
+        thoughts = []
+        for turn, (step, observation) in enumerate(zip(task.plan.steps, task.observations, strict=True)):
+            shown |= set(observation.indices)
+            moment = Moment(
+                scene=scene,
+                phrases=Phrases(seed, task.query.id, turn),
+                turn=turn,
+                observation=observation,
+                shown=tuple(sorted(shown)),
+                step=step,
+                answers=turn == len(task.plan.steps) - 1,
+            )
+            thoughts.append(compose(moment))
+        return task.plan, tuple(thoughts)
+
+    async def close(self) -> None:
+        """Nothing is open."""
