@@ -158,39 +158,40 @@ class VideoFrames:
         return self._digests[i]
 
     def _digests_in_order(self) -> Iterator[str]:
+        import decord
+
         for i in range(self.announced):
-            pixels = self._read(i)
-            if pixels is None:
+            try:
+                pixels = self._read(i)
+            except decord.DECORDLimitReachedError:  # decord has nothing but a copy of an earlier frame: the end
                 return
+            except decord.DECORDError as error:
+                raise FrameError(f"{self.path} is damaged; re-encode it: {_reencode(self.path)}") from error
             self._size = (pixels.shape[1], pixels.shape[0])
             yield _pixel_digest(pixels)
 
     def _decode(self, i: int) -> Pixels:
+        import decord
+
         i = range(len(self))[i]
         with self._lock:
-            pixels = self._read(i)
-            if pixels is None or _pixel_digest(pixels) != self._digests[i]:
-                pixels = self._read_in_order(i)
-        if pixels is None or _pixel_digest(pixels) != self._digests[i]:
-            raise FrameError(f"{self.path}: frame {i} never decodes alike; re-encode it: {_reencode(self.path)}")
-        return pixels
+            for read in (self._read, self._read_in_order):
+                try:
+                    pixels = read(i)
+                except (decord.DECORDError, decord.DECORDLimitReachedError):
+                    continue
+                if _pixel_digest(pixels) == self._digests[i]:
+                    return pixels
+        raise FrameError(f"{self.path}: frame {i} does not decode alike twice; re-encode it: {_reencode(self.path)}")
 
-    def _read_in_order(self, i: int) -> Pixels | None:
+    def _read_in_order(self, i: int) -> Pixels:
         self._reader = _open_video(self.path)
         for k in range(i):
             self._read(k)
         return self._read(i)
 
-    def _read(self, i: int) -> Pixels | None:
-        """Frame i, or None where decord has nothing but a copy of another frame."""
-        import decord
-
-        try:
-            pixels: Pixels = self._reader[i].asnumpy()
-        except decord.DECORDLimitReachedError:
-            return None
-        except decord.DECORDError as error:
-            raise FrameError(f"{self.path} is damaged; re-encode it: {_reencode(self.path)}") from error
+    def _read(self, i: int) -> Pixels:
+        pixels: Pixels = self._reader[i].asnumpy()
         return pixels
 
 

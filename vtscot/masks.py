@@ -12,12 +12,13 @@ negative run reads there as more than 2**31 pixels, so it cannot add up to a fra
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import rlemasklib
 from rlemasklib import RLEMask
 
 from vtscot.errors import MaskError
@@ -32,6 +33,7 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 CropBox = tuple[float, float, float, float]
+Order = Literal["F", "C"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +95,35 @@ def measure(counts: Sequence[bytes | None], height: int, width: int) -> Measured
     None is a frame without a mask: valid, of area zero. Never raises for bad counts; raises MaskError for a bad size.
     """
     check_size(height, width)
-    measured = Measured(
-        np.zeros(len(counts), np.int64), np.zeros((len(counts), 4), np.float64), np.ones(len(counts), np.bool_)
-    )
-    given = [raw for raw in counts if raw is not None]
-    all_well_formed = _well_formed(given)
-    size = (height, width)
+    given = [i for i, raw in enumerate(counts) if raw is not None]
+    cocos: list[dict[str, Any]] = [{"size": (height, width), "counts": counts[i]} for i in given]
+    if _well_formed([coco["counts"] for coco in cocos]):
+        try:
+            found_areas, found_boxes = rlemasklib.area(cocos), rlemasklib.to_bbox(cocos)
+        except ValueError:  # some mask does not add up
+            return _measure_one_by_one(counts, height, width)
+        measured = _nothing_measured(len(counts))
+        measured.areas[given], measured.boxes[given] = found_areas, found_boxes
+        return measured
+    return _measure_one_by_one(counts, height, width)
+
+
+def _measure_one_by_one(counts: Sequence[bytes | None], height: int, width: int) -> Measured:
+    measured = _nothing_measured(len(counts))
     for i, raw in enumerate(counts):
         if raw is None:
             continue
         try:
-            if not (all_well_formed or _well_formed([raw])):
-                raise ValueError
-            mask = RLEMask.from_dict({"size": size, "counts": raw})
-        except ValueError:
+            rle = Rle.from_coco({"size": (height, width), "counts": raw})
+        except MaskError:
             measured.valid[i] = False
-            continue
-        measured.areas[i] = mask.area()
-        measured.boxes[i] = mask.bbox()
+        else:
+            measured.areas[i], measured.boxes[i] = area(rle), box(rle)
     return measured
+
+
+def _nothing_measured(n: int) -> Measured:
+    return Measured(np.zeros(n, np.int64), np.zeros((n, 4), np.float64), np.ones(n, np.bool_))
 
 
 def area(rle: Rle) -> int:
@@ -121,7 +133,7 @@ def area(rle: Rle) -> int:
 
 def areas(rles: Sequence[Rle]) -> Ints:
     """Foreground pixels of each mask (N,); the masks may differ in size."""
-    return np.fromiter((_load(rle).area() for rle in rles), np.int64, len(rles))
+    return np.asarray(_call(rlemasklib.area, rles), np.int64)
 
 
 def box(rle: Rle) -> Floats:
@@ -131,10 +143,7 @@ def box(rle: Rle) -> Floats:
 
 def boxes(rles: Sequence[Rle]) -> Floats:
     """Boxes of each mask (N, 4); the masks may differ in size."""
-    result = np.zeros((len(rles), 4), np.float64)
-    for i, rle in enumerate(rles):
-        result[i] = _load(rle).bbox()
-    return result
+    return np.asarray(_call(rlemasklib.to_bbox, rles), np.float64).reshape(-1, 4)
 
 
 def union(rles: Sequence[Rle]) -> Rle:
@@ -143,22 +152,19 @@ def union(rles: Sequence[Rle]) -> Rle:
         raise MaskError("a union needs at least one mask")
     if len(rles) == 1:
         return rles[0]
-    return _pack(RLEMask.union(list(_load_same(rles))))
+    return Rle(*_same_size(rles), _call(rlemasklib.union, rles)["counts"])
 
 
 def intersection(a: Rle, b: Rle) -> Rle:
     """What is foreground in both masks; MaskError for masks of different sizes."""
-    mask_a, mask_b = _load_same((a, b))
-    return _pack(mask_a & mask_b)
+    return Rle(*_same_size((a, b)), _call(rlemasklib.intersection, (a, b))["counts"])
 
 
 def iou(a: Rle, b: Rle) -> float:
     """Intersection over union; 1.0 where both masks are empty. MaskError for masks of different sizes."""
-    mask_a, mask_b = _load_same((a, b))
-    value = float(mask_a.iou(mask_b))
-    if value == 0 and mask_a.area() == 0 and mask_b.area() == 0:
-        return 1.0
-    return value
+    _same_size((a, b))
+    value = float(_call(rlemasklib.iou, (a, b)))
+    return 1.0 if value == 0 and is_empty(a) and is_empty(b) else value
 
 
 def resize(rle: Rle, height: int, width: int) -> Rle:
@@ -170,19 +176,23 @@ def resize(rle: Rle, height: int, width: int) -> Rle:
     check_size(height, width)
     if (height, width) == rle.size:
         return rle
-    return _pack(_load(rle).resize((height, width)))
+    # Edges go to round(edge * scale). The scale is a hair too large, so that an edge that belongs on a half never
+    # falls short of it by rounding; no other edge comes nearer to a half than 1 / (2 * MAX_SIDE).
+    fx, fy = width / rle.width * (1 + 2**-50), height / rle.height * (1 + 2**-50)
+    return _pack(_load(rle).resize((height, width), fx=fx, fy=fy))
 
 
-def decode(rle: Rle, box: CropBox | None = None) -> Bools:
-    """The mask as a C-ordered boolean array: (H, W), or the part inside `box` (x, y, width, height).
+def decode(rle: Rle, box: CropBox | None = None, *, order: Order = "F") -> Bools:
+    """The mask as a boolean array: (H, W), or the part inside `box` (x, y, width, height).
 
     A box is widened to whole pixels (its low corner floored, its high corner raised) and clipped to the frame, so the
     result is array[floor(y):ceil(y + h), floor(x):ceil(x + w)]; it may be empty. Only that part is decoded.
+    The array is column-major, as the runs are, and cheapest so; "C" makes it row-major, as images are.
     """
     mask = _load(rle)
     if box is not None:
         mask = mask.crop(whole_box(box, rle.height, rle.width))
-    array: npt.NDArray[np.uint8] = mask.to_array(order="C")
+    array: npt.NDArray[np.uint8] = mask.to_array(order=order)
     return array.view(np.bool_)
 
 
@@ -260,12 +270,20 @@ def _load(rle: Rle) -> RLEMask:
     return _parse(rle.height, rle.width, rle.counts)
 
 
-def _load_same(rles: Sequence[Rle]) -> Iterator[RLEMask]:
+def _same_size(rles: Sequence[Rle]) -> tuple[int, int]:
     size = rles[0].size
     for rle in rles:
-        if rle.size != size:
+        if rle.height != size[0] or rle.width != size[1]:
             raise MaskError(f"masks of different sizes (height, width): {size} and {rle.size}")
-        yield _load(rle)
+    return size
+
+
+def _call(function: Callable[[list[dict[str, Any]]], Any], rles: Sequence[Rle]) -> Any:
+    """rlemasklib's function of a list of masks; MaskError where one was built from counts that nobody checked."""
+    try:
+        return function([{"size": (rle.height, rle.width), "counts": rle.counts} for rle in rles])
+    except ValueError as error:
+        raise MaskError(f"a mask whose runs do not add up to its size: {error}") from error
 
 
 def _parse(height: int, width: int, counts: bytes) -> RLEMask:

@@ -14,7 +14,7 @@ import numpy as np
 
 from vtscot import masks
 from vtscot.errors import MaskError
-from vtscot.masks import Bools, CropBox, Floats, Ints, Measured, Rle
+from vtscot.masks import Bools, CropBox, Floats, Ints, Measured, Order, Rle
 
 Spans = tuple[tuple[int, int], ...]
 _T = TypeVar("_T")
@@ -89,6 +89,7 @@ class MaskTrack:
         size = size or next((rle.size for rle in rles if rle is not None), None)
         if size is None:
             raise MaskError("a track without any mask needs the size of its frames")
+        masks.check_size(*size)
         for i, rle in enumerate(rles):
             if rle is not None and rle.size != size:
                 raise MaskError(f"frame {i}: a mask of {rle.size} in a frame of {size} (height, width)")
@@ -134,9 +135,9 @@ class MaskTrack:
         """Area and box per frame, without the masks."""
         return TrackTable(self.height, self.width, self.areas, self.boxes)
 
-    def decode(self, i: int, box: CropBox | None = None) -> Bools:
+    def decode(self, i: int, box: CropBox | None = None, *, order: Order = "F") -> Bools:
         """The mask of frame i, or its part inside `box`, as booleans; see `masks.decode`."""
-        return masks.decode(self.rle(i) or masks.empty(self.height, self.width), box)
+        return masks.decode(self.rle(i) or masks.empty(self.height, self.width), box, order=order)
 
     def iou(self, i: int, other: Rle | None) -> float:
         """IoU of frame i with `other`, where None is an empty mask; 1.0 where both are empty."""
