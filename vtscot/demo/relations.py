@@ -155,7 +155,7 @@ def _beside(axis: int, sign: int, frame: int) -> Pair:
         offset = (a.centre - b.centre)[a.around(frame)].mean(axis=0)
         ahead, aside = sign * offset[axis], abs(offset[1 - axis])
         room = 0.5 * (a.side[frame] + b.side[frame])
-        if ahead <= 0:
+        if ahead <= -0.25 * room:
             return False
         return True if ahead >= room and ahead >= 1.1 * aside else None
 

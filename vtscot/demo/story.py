@@ -57,9 +57,9 @@ class Story:
 
     @cached_property
     def steps(self) -> Floats:
-        """(n, 2) displacements between neighbouring frames that are both in the frame."""
-        both = self.inside[1:] & self.inside[:-1]
-        return np.asarray(np.diff(self.centre, axis=0)[both])
+        """(n, 2) displacements between neighbouring frames in both of which it is plainly in view."""
+        plain = self.share_in_view >= 0.4
+        return np.asarray(np.diff(self.centre, axis=0)[plain[1:] & plain[:-1]])
 
     def travel(self, axis: int, sign: int) -> float:
         """Distance gone in one direction, as a share of the frame's extent on that axis (0: x, 1: y)."""

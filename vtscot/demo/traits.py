@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .story import Story, Truth
+from .story import Story, Truth, runs
 
 Test = Callable[[Story], Truth]
 
@@ -84,7 +84,8 @@ def leaves(story: Story) -> Truth:
 
 def _returns(story: Story) -> Truth:
     if len(story.stays) == 1:
-        return False
+        # Who is hidden for a while also seems to come back.
+        return False if len(runs(story.seen)) == 1 else None
     (_, gone), (back, end) = story.stays[0], story.stays[1]
     long = len(story.stays) == 2 and gone >= 6 and back - gone > 6 and end - back >= 6
     return True if long and story.seen[:gone].sum() >= 6 and story.seen[back:].sum() >= 6 else None

@@ -39,7 +39,7 @@ class Video:
 
 def write_video(images: Path, seed: int, number: int) -> Video:
     """Writes the frames to `<images>/<name>/` and returns the rows."""
-    film, expressions = _direct(seed, number)
+    film, expressions = direct(seed, number)
     name = film.world.name
     folder = images / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def write_video(images: Path, seed: int, number: int) -> Video:
     return Video(number, name, {"vid_id": number, "frames": names, "expressions": rows}, masks)
 
 
-def _direct(seed: int, number: int) -> tuple[Film, list[Expression]]:
+def direct(seed: int, number: int) -> tuple[Film, list[Expression]]:
     """The first world that shows all its actors and carries enough expressions."""
     for attempt in range(ATTEMPTS):
         film = rasterise(sample_world(seed, number, attempt))
