@@ -73,10 +73,10 @@ def content_of(raw: bytes) -> str:
 
 def json_object(text: str) -> dict[str, Any]:
     """The JSON object in `text`: all of it, in a code fence, or after the model's musings."""
-    text = _MUSING.sub("", text)
-    fenced = _FENCED.search(text)
-    start = text.find("{")
-    for candidate in (text, fenced[1] if fenced else "", text[start:] if start >= 0 else ""):
+    said = _MUSING.sub("", text)
+    fenced = _FENCED.search(said)
+    start = said.find("{")
+    for candidate in (text, said, fenced[1] if fenced else "", said[start:] if start >= 0 else ""):
         try:
             value, _ = json.JSONDecoder().raw_decode(candidate.strip())
         except (ValueError, RecursionError):

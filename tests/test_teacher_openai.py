@@ -1,0 +1,430 @@
+"""The openai teacher and the blind grounder against a real local server: what they send, and what they make of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import dataclasses
+import io
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.server import Body, ScriptedServer, completion, images, schema_brain, schema_of, texts
+from vtscot.budget import Budget
+from vtscot.endpoint.client import ChatClient
+from vtscot.endpoint.images import ImageStore, outlined
+from vtscot.endpoint.request import Picture
+from vtscot.endpoint.settings import EndpointSettings
+from vtscot.episode import episode_of, observations
+from vtscot.errors import FrameError, TeacherError
+from vtscot.frames import FolderFrames
+from vtscot.grammar import parse_turn, render_turn
+from vtscot.ledger import Ledger
+from vtscot.masks import Rle
+from vtscot.records import Fact, Plan, Query, Selection, Step, Thought
+from vtscot.teacher.base import TraceTask
+from vtscot.teacher.hints import direction, hints
+from vtscot.teacher.openai import OpenAITeacher, with_keyframe
+from vtscot.teacher.passes import PASSES
+from vtscot.tracks import MaskTrack
+from vtscot.verify.base import BlindView
+from vtscot.verify.openai import OpenAIGrounder
+
+SIZE = (96, 64)  # width, height
+COUNT = 30
+BUDGET = Budget(temporal_frames=4, spatial_frames=3, window_frames=3, temporal_pixels=24 * 16, keyframe_pixels=96 * 64)
+PLAN = Plan(
+    query_id="mevis/train/dog/0",
+    num_frames=COUNT,
+    difficulty=0.5,
+    steps=(
+        Step(
+            selection=Selection(start=10, end=20, keyframe=14),
+            facts=(Fact(kind="enters", start=11, end=11),),
+            keyframes=(14, 12),
+        ),
+        Step(selection=Selection(start=12, end=18, keyframe=15), keyframes=(15, 16)),
+    ),
+)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path / "ledger.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> FolderFrames:
+    """A grey video in which every frame has its own shade."""
+    folder = tmp_path_factory.mktemp("frames")
+    names = [f"{i:05d}" for i in range(COUNT)]
+    for i, name in enumerate(names):
+        Image.new("RGB", SIZE, (60 + i, 60 + i, 60 + i)).save(folder / f"{name}.jpg")
+    return FolderFrames(folder, names)
+
+
+def square() -> Rle:
+    mask = np.zeros((SIZE[1], SIZE[0]), dtype=bool)
+    mask[20:40, 30:60] = True
+    return Rle.from_array(mask)
+
+
+@pytest.fixture
+def task(frames: FolderFrames) -> TraceTask:
+    """The target is seen from frame 10 on."""
+    target = MaskTrack(SIZE[1], SIZE[0], (None,) * 10 + (square().counts,) * (COUNT - 10))
+    return TraceTask(
+        query=Query(source="mevis", split="train", video="dog", exp_id="0", expression="the dog that enters"),
+        plan=PLAN,
+        observations=observations(PLAN, BUDGET),
+        frames=frames,
+        target=target,
+        objects={},
+        seed=0,
+    )
+
+
+def settings(url: str, **more: object) -> EndpointSettings:
+    values: dict[str, object] = {"model": "m", "base_url": url, "backoff_s": 0.01, "timeout_s": 10, "max_answers": 2}
+    return EndpointSettings.model_validate({**values, **more})
+
+
+def trace(task: TraceTask, ledger: Ledger, url: str, **more: object) -> tuple[Plan, tuple[Thought, ...]]:
+    async def run() -> tuple[Plan, tuple[Thought, ...]]:
+        teacher = OpenAITeacher(ChatClient(settings(url, **more), ledger))
+        try:
+            return await teacher.trace(task)
+        finally:
+            await teacher.close()
+
+    return asyncio.run(run())
+
+
+def asked(server: ScriptedServer, name: str) -> list[Body]:
+    """The requests of one pass, in the order of turns."""
+    title = f"{name.title()}Answer"
+    return [body for body in server.requests if (schema_of(body) or {}).get("title") == title]
+
+
+def shown(body: Body) -> list[int]:
+    """The frames a request shows, read from its labels; each label is followed by its image."""
+    parts = body["messages"][1]["content"]
+    labels = [part["text"] for part, after in itertools.pairwise(parts) if after["type"] == "image_url"]
+    return [int(label.removeprefix("Frame ").removesuffix(":")) for label in labels]
+
+
+def pixels(url: str) -> np.ndarray:  # type: ignore[type-arg]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
+
+
+def is_marked(image: np.ndarray) -> bool:  # type: ignore[type-arg]
+    """Whether a grey image has a magenta line on it."""
+    red, green, blue = (image[..., i].astype(int) for i in range(3))
+    return bool(((red - green > 60) & (blue - green > 60)).any())
+
+
+def changed(name: str, value: object) -> Callable[[Body], str]:
+    """The usual brain, but with this value in every answer that has the field."""
+
+    def brain(body: Body) -> str:
+        answer = json.loads(schema_brain(body))
+        return json.dumps({**answer, **({name: value} if name in answer else {})})
+
+    return brain
+
+
+def test_every_step_gets_a_thought_fit_for_an_episode(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer() as server:
+        plan, thoughts = trace(task, ledger, server.base_url)
+    episode = episode_of(task.query, plan, thoughts, BUDGET)
+    assert [parse_turn(render_turn(turn)) for turn in episode.turns] == list(episode.turns)
+    assert "the dog that enters" in thoughts[0].linguistic
+    assert len(server.requests) == len(PASSES) * len(PLAN.steps)
+
+
+def test_a_second_run_asks_nothing_and_says_the_same(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer() as server:
+        first = trace(task, ledger, server.base_url)
+        assert trace(task, ledger, server.base_url) == first
+        assert len(server.requests) == 6
+
+
+def test_a_request_shows_only_frames_the_policy_has_seen(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer() as server:
+        trace(task, ledger, server.base_url)
+    assert [shown(body) for body in asked(server, "temporal")] == [[0, 10, 19, 29], [10, 15, 20]]
+    assert [shown(body) for body in asked(server, "spatial")] == [[0, 15, 29], [12]]
+    assert [images(body) for body in asked(server, "linguistic")] == [[], []]
+
+
+def test_images_are_the_frames_at_their_budget(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer() as server:
+        trace(task, ledger, server.base_url)
+    low = [pixels(url) for url in images(asked(server, "temporal")[0])]
+    assert [image.shape for image in low] == [(16, 24, 3)] * 4
+    assert [round(float(image.mean())) for image in low] == pytest.approx([60, 70, 79, 89], abs=1)
+    assert pixels(images(asked(server, "spatial")[1])[0]).shape == (SIZE[1], SIZE[0], 3)
+
+
+def test_only_the_sharp_frames_with_the_target_are_outlined(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer() as server:
+        trace(task, ledger, server.base_url)
+    first = asked(server, "spatial")[0]
+    assert [is_marked(pixels(url)) for url in images(first)] == [False, True, True]
+    assert "outlined in magenta in frames 15, 29, and cannot be seen in the other frames" in texts(first)
+    assert not any(is_marked(pixels(url)) for body in asked(server, "temporal") for url in images(body))
+
+
+def test_without_a_target_nothing_is_outlined_and_the_teacher_knows(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer() as server:
+        trace(dataclasses.replace(task, target=None), ledger, server.base_url)
+    for body in asked(server, "spatial"):
+        assert not any(is_marked(pixels(url)) for url in images(body))
+        assert "nothing in this video matches" in texts(body)
+
+
+def test_the_teacher_may_choose_another_candidate_and_the_next_look_shows_it(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer() as server:  # its brain picks the lowest: 12 of (14, 12), 15 of (15, 16)
+        plan, _ = trace(task, ledger, server.base_url)
+    assert [step.selection.keyframe for step in plan.steps] == [12, 15]
+    assert plan.model_dump(exclude={"steps"}) == PLAN.model_dump(exclude={"steps"})
+    assert [(s.selection.start, s.selection.end, s.keyframes) for s in plan.steps] == [
+        (s.selection.start, s.selection.end, s.keyframes) for s in PLAN.steps
+    ]
+    assert shown(asked(server, "spatial")[1]) == [12]
+    assert with_keyframe(task.observations[1], 12) == observations(plan, BUDGET)[1]
+
+
+def test_later_turns_know_the_earlier_thoughts(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer() as server:
+        _, thoughts = trace(task, ledger, server.base_url)
+    assert thoughts[0].temporal in texts(asked(server, "temporal")[1])
+    assert thoughts[0].spatial in texts(asked(server, "spatial")[1])
+    assert thoughts[1].spatial in texts(asked(server, "linguistic")[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        pytest.param("keyframe", 13, "invented-frame", id="keyframe_inside_the_window_but_no_candidate"),
+        pytest.param("keyframe", -1, "invented-frame", id="negative_keyframe"),
+        pytest.param("keyframe", "the best", "schema", id="keyframe_in_words"),
+        pytest.param("temporal", "See </think> here.", "markup", id="closing_tag"),
+        pytest.param("spatial", "The mask is [SEG].", "markup", id="mask_token"),
+        pytest.param("action", "Step 1: look.", "markup", id="heading"),
+        pytest.param("linguistic", " \n ", "empty", id="empty_part"),
+        pytest.param("spatial", None, "schema", id="null_part"),
+    ],
+)
+def test_what_may_not_stand_in_a_thought_fails_the_query(
+    task: TraceTask, ledger: Ledger, name: str, value: object, reason: str
+) -> None:
+    with ScriptedServer(changed(name, value)) as server:
+        with pytest.raises(TeacherError, match="mevis/train/dog/0, turn 0") as caught:
+            trace(task, ledger, server.base_url)
+        assert caught.value.reason == reason
+        before = len(server.requests)
+        with pytest.raises(TeacherError):
+            trace(task, ledger, server.base_url)
+        assert len(server.requests) == before, "a bad answer is not paid twice"
+
+
+def test_paragraphs_are_joined(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer(changed("temporal", "First.\n\n  Second. ")) as server:
+        _, thoughts = trace(task, ledger, server.base_url)
+    assert thoughts[0].temporal == "First. Second."
+
+
+def test_the_answer_that_came_beside_a_failed_one_is_kept(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer(changed("spatial", None)) as server:
+        with pytest.raises(TeacherError):
+            trace(task, ledger, server.base_url)
+        server.brain = schema_brain
+        trace(task, ledger, server.base_url, max_answers=3)
+        assert len(asked(server, "temporal")) == 2, "one per turn"
+
+
+@pytest.mark.parametrize(
+    ("change", "paid"),
+    [
+        pytest.param(lambda task: dataclasses.replace(task, seed=1), 6, id="seed"),
+        pytest.param(lambda task: dataclasses.replace(task, objects={"7": task.target}), 0, id="other_objects"),
+        pytest.param(
+            lambda task: dataclasses.replace(task, query=task.query.model_copy(update={"exp_id": "1"})),
+            0,
+            id="same_words_under_another_id",
+        ),
+    ],
+)
+def test_only_what_is_asked_decides_the_key(
+    task: TraceTask, ledger: Ledger, change: Callable[[TraceTask], TraceTask], paid: int
+) -> None:
+    with ScriptedServer() as server:
+        trace(task, ledger, server.base_url)
+        trace(change(task), ledger, server.base_url)
+        assert len(server.requests) - 6 == paid
+
+
+def test_another_outline_is_another_question(task: TraceTask, ledger: Ledger) -> None:
+    other = MaskTrack(SIZE[1], SIZE[0], (None,) * 10 + (Rle.from_array(np.eye(64, 96, dtype=bool)).counts,) * 20)
+    with ScriptedServer() as server:
+        trace(task, ledger, server.base_url)
+        trace(dataclasses.replace(task, target=other), ledger, server.base_url)
+        assert [len(asked(server, name)) for name in ("temporal", "spatial")] == [2, 4]
+
+
+def test_a_changed_frame_pays_for_the_passes_that_show_it(task: TraceTask, ledger: Ledger, tmp_path: Path) -> None:
+    folder = tmp_path / "changed"
+    folder.mkdir()
+    for i in range(COUNT):
+        shade = 200 if i == 12 else 60 + i
+        Image.new("RGB", SIZE, (shade,) * 3).save(folder / f"{i:05d}.jpg")
+    changed_task = dataclasses.replace(task, frames=FolderFrames(folder, [f"{i:05d}" for i in range(COUNT)]))
+    with ScriptedServer() as server:
+        trace(task, ledger, server.base_url)
+        trace(changed_task, ledger, server.base_url)
+        assert len(server.requests) == 6 + 1, "frame 12 is the keyframe of the spatial pass of turn 1 alone"
+
+
+def test_the_ledger_keeps_at_most_8_kb_for_8_frames(task: TraceTask, ledger: Ledger, tmp_path: Path) -> None:
+    plan = PLAN.model_copy(update={"steps": PLAN.steps[:1]})
+    budget = BUDGET.model_copy(update={"temporal_frames": 8, "spatial_frames": 8})
+    wide = dataclasses.replace(task, plan=plan, observations=observations(plan, budget))
+    words = changed("temporal", "The dog walks slowly from the left to the right. " * 20)
+    with ScriptedServer(words) as server:
+        for i in range(8):
+            trace(dataclasses.replace(wide, seed=i), ledger, server.base_url)
+    entries = ledger.usage().answers
+    ledger.close()
+    assert entries == 24
+    assert (tmp_path / "ledger.sqlite").stat().st_size / entries <= 8192
+    assert b"data:image" not in (tmp_path / "ledger.sqlite").read_bytes()
+
+
+def test_a_frame_that_cannot_be_read_is_named(task: TraceTask, ledger: Ledger, tmp_path: Path) -> None:
+    for i in range(COUNT):
+        (tmp_path / f"{i:05d}.jpg").write_bytes(b"no picture")
+    broken = dataclasses.replace(task, frames=FolderFrames(tmp_path, [f"{i:05d}" for i in range(COUNT)]))
+    with ScriptedServer() as server, pytest.raises(FrameError, match=r"000\d\d\.jpg"):
+        trace(broken, ledger, server.base_url)
+    assert server.requests == []
+
+
+def test_hints_speak_of_shown_frames_only() -> None:
+    facts = (
+        Fact(kind="enters", start=11, end=11),
+        Fact(kind="moves", start=11, end=27, value=3.1),
+        Fact(kind="enters", start=12, end=12),
+    )
+    assert hints(facts, {0, 10, 20, 29}) == (
+        "the target enters around frame 10",
+        "the target moves left from around frame 10 to 29",
+    )
+    assert hints(facts, ()) == ()
+
+
+@pytest.mark.parametrize(
+    ("radians", "words"),
+    [(0, "right"), (1.5708, "down"), (3.1416, "left"), (-1.5708, "up"), (-3.1416, "left"), (2.4, "down and left")],
+)
+def test_directions_are_those_of_the_picture(radians: float, words: str) -> None:
+    assert direction(radians) == words
+
+
+def test_an_outline_lies_around_the_object_and_not_on_it() -> None:
+    image = Image.new("RGB", SIZE, (90, 90, 90))
+    result = np.asarray(outlined(image, square()))
+    assert (result[20:40, 30:60] == 90).all()
+    assert (result[19, 30:60] == (255, 0, 255)).all()
+    assert (result[10, :] == 90).all()
+
+
+def test_an_outline_is_scaled_to_the_image() -> None:
+    result = np.asarray(outlined(Image.new("RGB", (48, 32)), square()))
+    assert (result[10:20, 15:30] == 0).all()
+    assert (result[9, 15:30] == (255, 0, 255)).all()
+
+
+def test_an_image_is_made_once_and_the_oldest_is_forgotten() -> None:
+    made: list[int] = []
+
+    def picture(index: int) -> Picture:
+        def load() -> Image.Image:
+            made.append(index)
+            return Image.new("RGB", (64, 64), (index, 0, 0))
+
+        return Picture(str(index), index, 64 * 64, load)
+
+    async def run() -> None:
+        first = await ImageStore().url(picture(0))
+        store = ImageStore(max_bytes=int(2.5 * len(first)))
+        await asyncio.gather(*(store.url(picture(1)) for _ in range(5)))
+        await store.url(picture(2))
+        await store.url(picture(1))  # used again: 2 is the oldest now
+        await store.url(picture(3))
+        await store.url(picture(1))
+        await store.url(picture(2))
+        store.close()
+
+    asyncio.run(run())
+    assert made == [0, 1, 2, 3, 2]
+
+
+def view(size: tuple[int, int] = SIZE) -> BlindView:
+    thought = Thought(temporal="It enters.", spatial="A dog in the middle.", linguistic="Only the dog.", action="Sure.")
+    return BlindView(np.full((64, 96, 3), 90, np.uint8), size, 12, "the dog", thought)
+
+
+def ground(ledger: Ledger, url: str, seen: BlindView) -> tuple[tuple[float, float, float, float], ...]:
+    async def run() -> tuple[tuple[float, float, float, float], ...]:
+        client = ChatClient(settings(url), ledger)
+        try:
+            return await OpenAIGrounder(client).ground(seen)
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+def test_the_grounder_answers_in_pixels_of_the_original_frame(ledger: Ledger) -> None:
+    with ScriptedServer() as server:
+        assert ground(ledger, server.base_url, view((960, 640))) == ((288.0, 192.0, 384.0, 256.0),)
+        assert ground(ledger, server.base_url, view((960, 640))) == ((288.0, 192.0, 384.0, 256.0),)
+    assert len(server.requests) == 1
+
+
+def test_the_grounder_shows_the_unmarked_frame_and_the_thought_alone(ledger: Ledger) -> None:
+    with ScriptedServer() as server:
+        ground(ledger, server.base_url, view())
+    body = server.requests[0]
+    assert np.abs(pixels(images(body)[0]).astype(int) - 90).max() <= 2
+    assert "A dog in the middle." in texts(body)
+    assert not {"hint", "outline", "mask", "plan"} & set(texts(body).lower().split())
+
+
+def test_no_boxes_mean_not_here(ledger: Ledger) -> None:
+    with ScriptedServer(lambda body: '{"boxes": []}') as server:
+        assert ground(ledger, server.base_url, view()) == ()
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        pytest.param([500, 0, 100, 900], id="turned_round"),
+        pytest.param([0, 0, 1001, 900], id="outside"),
+        pytest.param([0, 0, 0, 0], id="no_area"),
+    ],
+)
+def test_boxes_that_are_none_are_refused(ledger: Ledger, box: list[int]) -> None:
+    named = dict(zip(("x_min", "y_min", "x_max", "y_max"), box, strict=True))
+    reply = completion(json.dumps({"boxes": [named]}))
+    with ScriptedServer(script=lambda number, body: reply) as server, pytest.raises(TeacherError) as caught:
+        ground(ledger, server.base_url, view())
+    assert caught.value.reason == "schema"
