@@ -44,8 +44,9 @@ def blob(rng: np.random.Generator, radius: float) -> np.ndarray:
 def mask_sets() -> dict[str, list[Rle]]:
     rng = np.random.default_rng(0)
     sets = {
-        name: [Rle.from_array(blob(rng, radius)) for _ in range(16)]
+        name: [Rle.from_array(np.roll(shape, (step, 3 * step), (0, 1))) for shape in shapes for step in range(16)]
         for name, radius in (("small blobs", 20), ("blobs", 80), ("large blobs", 180))
+        for shapes in [[blob(rng, radius) for _ in range(4)]]
     }
     if REAL.is_file():
         tracks = json.loads(REAL.read_text()).values()
@@ -55,7 +56,8 @@ def mask_sets() -> dict[str, list[Rle]]:
 
 def calls(a: Rle, b: Rle, rles: Sequence[Rle]) -> dict[str, tuple[Call, Call]]:
     """What is compared: name -> (ours, theirs)."""
-    da, db = ({"size": list(rle.size), "counts": rle.counts} for rle in (a, b))
+    far = Rle.from_array(~masks.decode(a))  # as many runs, no common pixel
+    da, db, dfar = ({"size": list(rle.size), "counts": rle.counts} for rle in (a, b, far))
     dicts = [{"size": list(rle.size), "counts": rle.counts} for rle in rles]
     counts = [rle.counts for rle in rles]
     crop = tuple(masks.box(a).tolist())
@@ -72,6 +74,7 @@ def calls(a: Rle, b: Rle, rles: Sequence[Rle]) -> dict[str, tuple[Call, Call]]:
         "union": (lambda: masks.union([a, b]), lambda: rlemasklib.union([da, db])),
         "intersection": (lambda: masks.intersection(a, b), lambda: rlemasklib.intersection([da, db])),
         "iou": (lambda: masks.iou(a, b), lambda: rlemasklib.iou([da, db])),
+        "iou (apart)": (lambda: masks.iou(a, far), lambda: rlemasklib.iou([da, dfar])),
         "resize": (
             lambda: masks.resize(a, 240, 427),
             lambda: RLEMask.from_dict(da).resize((240, 427)).to_dict(),

@@ -186,6 +186,28 @@ def test_crop_of_no_number_is_refused() -> None:
         masks.decode(masks.empty(3, 3), (0, 0, float("nan"), 1))
 
 
+@pytest.mark.parametrize(
+    ("runs", "is_empty"),
+    [
+        pytest.param([12], True, id="one run"),
+        pytest.param([3, 0, 9], True, id="an empty run of foreground"),
+        pytest.param([0, 0, 12], True, id="two empty runs"),
+        pytest.param([3, 0, 8, 1], False, id="foreground after an empty run"),
+        pytest.param([0, 12], False, id="full"),
+        pytest.param([11, 1], False, id="last pixel"),
+    ],
+)
+def test_counts_that_are_not_canonical_may_be_empty(runs: list[int], is_empty: bool) -> None:
+    rle = Rle(3, 4, characters(runs))
+    assert masks.is_empty(rle) == is_empty
+    assert masks.iou(rle, masks.empty(3, 4)) == float(is_empty)
+
+
+def test_a_second_run_that_starts_with_a_zero_digit() -> None:
+    """32 is spelled as the digits 0, 1."""
+    assert not masks.is_empty(Rle(8, 8, characters([32, 32])))
+
+
 def test_empty() -> None:
     rle = masks.empty(3, 4)
     assert rle.size == (3, 4)
@@ -243,6 +265,8 @@ BAD_OBJECTS: dict[str, Any] = {
     "negative size": {"size": [-3, -4], "counts": GOOD},
     "too many pixels for a frame": {"size": [2**15, 2**14], "counts": characters([2**29])},
     "too long a side": {"size": [1, 2**20], "counts": characters([2**20])},
+    "a size of 4000 digits": {"size": [10**4000, 1], "counts": GOOD},
+    "counts of 4000 digits": {"size": [3, 4], "counts": 10**4000},
     "size beyond 64 bits": {"size": [2**70, 1], "counts": GOOD},
     "counts of None": {"size": [3, 4], "counts": None},
     "counts of a number": {"size": [3, 4], "counts": 12},

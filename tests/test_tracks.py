@@ -81,6 +81,7 @@ def test_the_first_mask_tells_the_size() -> None:
         ),
         pytest.param([7], {}, r"frame 0: .*not 7", id="not an object"),
         pytest.param([[coco(frame()), 7]], {}, r"frame 0: .*not 7", id="not an object in a list"),
+        pytest.param([[[coco(frame())]]], {}, "frame 0: .*must be an object", id="a list in a list"),
         pytest.param([coco(frame()), coco(np.zeros((4, 5), bool))], {}, r"frame 1: .*\(4, 5\)", id="two sizes"),
         pytest.param(
             [[coco(frame()), coco(np.zeros((4, 5), bool))]], {}, r"frame 0: .*\(4, 5\)", id="two sizes at once"

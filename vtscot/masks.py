@@ -6,13 +6,15 @@ Boxes are (x, y, width, height) in pixels, all zero for an empty mask.
 Counts that come from a file are untrusted. `Rle.from_coco` and `measure` let them through to C code only if every
 character is one of COCO's 64, every run is spelled in at most six of them (so that no shift leaves the word) and none
 is cut off; the parser of rlemasklib then bounds each run and refuses runs that do not add up to height x width. A
-negative run reads there as more than 2**31 pixels, so it cannot add up to a frame of at most `MAX_PIXELS`.
+negative run reads there as more than 2**31 pixels, so it cannot add up to a frame of at most `runs.MAX_PIXELS`.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -22,12 +24,10 @@ import rlemasklib
 from rlemasklib import RLEMask
 
 from vtscot.errors import MaskError
+from vtscot.runs import MAX_PIXELS, as_counts, brief, check_size, well_formed
 
-MAX_PIXELS: Final = 2**28
-MAX_SIDE: Final = 2**16  # rlemasklib gives boxes in single precision, which is exact up to here
-_FIRST: Final = 48  # COCO writes six bits per character: chr(48) .. chr(111), bit 0x20 says that more follow
-_MORE: Final = 0x20
-_LONGEST: Final = 6  # characters of the longest run: 30 bits hold any difference of two runs of up to 2**28
+# A first run and a second one whose lowest digit is not 0: some pixel is foreground.
+_HAS_FOREGROUND: Final = re.compile(rb"[P-o]*[0-O][1-OQ-o]")
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -52,14 +52,14 @@ class Rle:
         parse or whose runs are negative or do not add up to h x w.
         """
         if not isinstance(obj, dict) or "size" not in obj or "counts" not in obj:
-            raise MaskError(f"a mask must be an object with size and counts, not {_brief(obj)}")
+            raise MaskError(f"a mask must be an object with size and counts, not {brief(obj)}")
         height, width = _read_size(obj["size"])
         counts = obj["counts"]
         if isinstance(counts, list):
             return _pack(_from_runs(counts, height, width))
         raw = as_counts(counts)
-        if not _well_formed([raw]):
-            raise MaskError(f"the counts {_brief(raw)} are not COCO's compressed runs")
+        if not well_formed([raw]):
+            raise MaskError(f"the counts {brief(raw)} are not COCO's compressed runs")
         return _pack(_parse(height, width, raw))
 
     @classmethod
@@ -97,14 +97,12 @@ def measure(counts: Sequence[bytes | None], height: int, width: int) -> Measured
     check_size(height, width)
     given = [i for i, raw in enumerate(counts) if raw is not None]
     cocos: list[dict[str, Any]] = [{"size": (height, width), "counts": counts[i]} for i in given]
-    if _well_formed([coco["counts"] for coco in cocos]):
-        try:
+    if well_formed([coco["counts"] for coco in cocos]):
+        with suppress(ValueError):  # some mask does not add up: find out which
             found_areas, found_boxes = rlemasklib.area(cocos), rlemasklib.to_bbox(cocos)
-        except ValueError:  # some mask does not add up
-            return _measure_one_by_one(counts, height, width)
-        measured = _nothing_measured(len(counts))
-        measured.areas[given], measured.boxes[given] = found_areas, found_boxes
-        return measured
+            measured = _nothing_measured(len(counts))
+            measured.areas[given], measured.boxes[given] = found_areas, found_boxes
+            return measured
     return _measure_one_by_one(counts, height, width)
 
 
@@ -163,7 +161,7 @@ def intersection(a: Rle, b: Rle) -> Rle:
 def iou(a: Rle, b: Rle) -> float:
     """Intersection over union; 1.0 where both masks are empty. MaskError for masks of different sizes."""
     _same_size((a, b))
-    value = float(_call(rlemasklib.iou, (a, b)))
+    value: float = _call(rlemasklib.iou, (a, b))
     return 1.0 if value == 0 and is_empty(a) and is_empty(b) else value
 
 
@@ -177,7 +175,7 @@ def resize(rle: Rle, height: int, width: int) -> Rle:
     if (height, width) == rle.size:
         return rle
     # Edges go to round(edge * scale). The scale is a hair too large, so that an edge that belongs on a half never
-    # falls short of it by rounding; no other edge comes nearer to a half than 1 / (2 * MAX_SIDE).
+    # falls short of it by rounding; no other edge comes nearer to a half than 1 / (2 * runs.MAX_SIDE).
     fx, fy = width / rle.width * (1 + 2**-50), height / rle.height * (1 + 2**-50)
     return _pack(_load(rle).resize((height, width), fx=fx, fy=fy))
 
@@ -214,56 +212,22 @@ def empty(height: int, width: int) -> Rle:
 
 def is_empty(rle: Rle) -> bool:
     """True where no pixel is foreground."""
-    return area(rle) == 0
-
-
-def check_size(height: int, width: int) -> None:
-    """Raises MaskError for a size that no frame has."""
-    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE and height * width <= MAX_PIXELS):
-        raise MaskError(f"a mask of {height} x {width} pixels (height x width) is not one of a video frame")
-
-
-def as_counts(counts: object) -> bytes:
-    """Compressed counts given as bytes or str, as bytes; MaskError for another type or text that is not ASCII."""
-    if isinstance(counts, bytes):
-        return counts
-    if isinstance(counts, str) and counts.isascii():
-        return counts.encode("ascii")
-    raise MaskError(f"the counts {_brief(counts)} are not COCO's compressed runs")
+    return not _HAS_FOREGROUND.match(rle.counts) and area(rle) == 0
 
 
 def _read_size(size: object) -> tuple[int, int]:
     if not isinstance(size, list | tuple) or len(size) != 2 or not all(type(side) is int for side in size):
-        raise MaskError(f"the size of a mask must be [height, width], not {_brief(size)}")
+        raise MaskError(f"the size of a mask must be [height, width], not {brief(size)}")
     height, width = size
     check_size(height, width)
     return height, width
 
 
-def _well_formed(counts: Sequence[bytes]) -> bool:
-    """True if all of `counts` are spelled in COCO's characters, without over-long or cut-off runs."""
-    if not all(counts):
-        return False
-    code = np.frombuffer(b"".join(counts), np.uint8) - np.uint8(_FIRST)  # what lies below 48 wraps to above 63
-    if not code.size:
-        return True
-    more = code >= _MORE
-    lasts = np.cumsum([len(raw) for raw in counts]) - 1
-    return bool(code.max() < 2 * _MORE) and not more[lasts].any() and not _repeats(more, _LONGEST)
-
-
-def _repeats(flags: Bools, times: int) -> bool:
-    """True if `flags` hold `times` (>= 2) true values in a row."""
-    row = flags[:-1] & flags[1:]
-    for _ in range(times - 2):
-        row = row[:-1] & flags[len(flags) - len(row) + 1 :]
-    return bool(row.any())
-
-
 def _from_runs(runs: list[object], height: int, width: int) -> RLEMask:
-    if not all(type(run) is int and 0 <= run <= MAX_PIXELS for run in runs) or sum(runs) != height * width:  # type: ignore[arg-type]
+    lengths = [run for run in runs if type(run) is int and 0 <= run <= MAX_PIXELS]
+    if len(lengths) != len(runs) or sum(lengths) != height * width:
         raise MaskError(f"the {len(runs)} runs of a mask do not add up to {height} x {width} pixels")
-    return RLEMask.from_counts(np.array(runs, np.uint32), (height, width))
+    return RLEMask.from_counts(np.array(lengths, np.uint32), (height, width))
 
 
 def _load(rle: Rle) -> RLEMask:
@@ -290,15 +254,10 @@ def _parse(height: int, width: int, counts: bytes) -> RLEMask:
     try:
         return RLEMask.from_dict({"size": (height, width), "counts": counts})
     except ValueError as error:
-        message = f"the runs of the counts {_brief(counts)} do not add up to {height} x {width} pixels"
+        message = f"the runs of the counts {brief(counts)} do not add up to {height} x {width} pixels"
         raise MaskError(message) from error
 
 
 def _pack(mask: RLEMask) -> Rle:
     height, width = mask.shape
     return Rle(height, width, mask.to_dict()["counts"])
-
-
-def _brief(obj: object) -> str:
-    text = repr(obj[:40] if isinstance(obj, str | bytes | list | tuple) else obj)
-    return text if len(text) <= 60 else f"{text[:57]}..."

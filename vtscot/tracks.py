@@ -15,6 +15,7 @@ import numpy as np
 from vtscot import masks
 from vtscot.errors import MaskError
 from vtscot.masks import Bools, CropBox, Floats, Ints, Measured, Order, Rle
+from vtscot.runs import check_size
 
 Spans = tuple[tuple[int, int], ...]
 _T = TypeVar("_T")
@@ -89,7 +90,7 @@ class MaskTrack:
         size = size or next((rle.size for rle in rles if rle is not None), None)
         if size is None:
             raise MaskError("a track without any mask needs the size of its frames")
-        masks.check_size(*size)
+        check_size(*size)
         for i, rle in enumerate(rles):
             if rle is not None and rle.size != size:
                 raise MaskError(f"frame {i}: a mask of {rle.size} in a frame of {size} (height, width)")
@@ -148,7 +149,7 @@ class MaskTrack:
 
     def resize(self, height: int, width: int) -> MaskTrack:
         """The track at another frame size; see `masks.resize`."""
-        masks.check_size(height, width)
+        check_size(height, width)
         rles = map(self.rle, range(len(self)))
         resized = (None if rle is None else masks.resize(rle, height, width) for rle in rles)
         return MaskTrack(height, width, _counts(resized))
@@ -174,7 +175,7 @@ def _read_entry(entry: object) -> Rle | None:
     if entry is None:
         return None
     if isinstance(entry, list | tuple):
-        return _union([_read_entry(part) for part in entry])
+        return _union([None if part is None else Rle.from_coco(part) for part in entry])
     return Rle.from_coco(entry)
 
 
