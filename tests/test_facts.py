@@ -169,6 +169,15 @@ ABSENT: dict[str, tuple[TrackTable, Mapping[str, TrackTable], tuple[str, ...]]] 
         {},
         ("shrinks",),
     ),
+    "emerging from behind an object is not growing": (
+        table(
+            x=path((0, 140), (40, 180), (59, 180)),
+            w=path((0, 4), (30, 40), (59, 40)),
+            h=path((0, 8), (30, 40), (59, 40)),
+        ),
+        {"cover": table(x=path((0, 140), (40, 60), (59, 60)), w=60.0, h=60.0)},
+        ("grows",),
+    ),
     "going behind a post is not smaller": (table(w=path((0, 40), (30, 40), (50, 4), (59, 4))), {}, ("shrinks",)),
     "meeting head-on is no passing": (
         table(x=path((0, 10), (59, 270))),
@@ -309,9 +318,15 @@ def test_runs_and_gaps() -> None:
         ("the car that stopped", 0.8, {"stops"}),
         ("the first to leave", 1.0, {"leaves"}),
         ("the cat leaves, then returns", 1.0, {"leaves", "reappears", "turns"}),
+        ("the last one, HEADING left", 1.0, {"moves"}),
         ("天鹅 <b>", 0.0, set()),
     ],
 )
 def test_cues(text: str, weight: float, kinds: set[str]) -> None:
     cues = cues_of(text)
-    assert (cues.weight, set(cues.kinds)) == (weight, kinds)
+    assert (cues.weight, set(cues.votes)) == (weight, kinds)
+
+
+def test_words_that_agree_add_up() -> None:
+    votes = cues_of("the square that passes behind the ring").votes
+    assert max(votes, key=lambda kind: votes[kind]) == "overlaps"

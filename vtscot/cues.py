@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -34,7 +35,7 @@ _VERBS: Final[tuple[tuple[float, str, tuple[FactKind, ...]], ...]] = (
     (EVENT, "start begin", ("starts",)),
     (EVENT, "stop halt pause", ("stops",)),
     (EVENT, "turn swerve reverse rotate", ("turns",)),
-    (EVENT, "pass overtake surpass cross lead", ("passes", "nearest", "overlaps")),
+    (EVENT, "pass overtake surpass cross lead", ("passes", "nearest", "overlaps", "moves")),
     (EVENT, "hide occlude veil", ("overlaps", "leaves", "reappears")),
     (EVENT, "approach", ("nearest", "grows")),
     (EVENT, "grow swell expand enlarge", ("grows",)),
@@ -42,41 +43,38 @@ _VERBS: Final[tuple[tuple[float, str, tuple[FactKind, ...]], ...]] = (
     (EVENT, "change become fade", ("grows", "shrinks")),
 )
 _WORDS: Final[tuple[tuple[float, str, tuple[FactKind, ...]], ...]] = (
-    (
-        MOTION,
-        "went gone goes ran drove driven rode ridden flew flown swam swum fast faster fastest slow slower slowly",
-        ("moves",),
-    ),
-    (
-        MOTION,
-        "leftward leftwards rightward rightwards upward upwards downward downwards across toward towards",
-        ("moves",),
-    ),
+    (MOTION, "went gone goes ran drove driven rode ridden flew flown swam swum", ("moves",)),
+    (MOTION, "heading headed heads fast faster fastest slow slower slowest slowly", ("moves",)),
+    (MOTION, "leftward leftwards rightward rightwards upward upwards downward downwards", ("moves",)),
+    (MOTION, "across toward towards", ("moves",)),
     (MOTION, "still stationary motionless immobile unmoving parked rests rested resting", ("stops",)),
     (RELATION, "behind beneath underneath", ("overlaps", "leaves", "reappears")),
     (RELATION, "beside between near nearest next close closest closer together", ("nearest", "overlaps")),
-    (EVENT, "hidden hid overtook overtaken passing past", ("passes", "overlaps", "nearest")),
+    (RELATION, "back", ("reappears", "turns")),
+    (EVENT, "hidden hid", ("overlaps", "leaves", "reappears")),
+    (EVENT, "overtook overtaken past", ("passes", "nearest", "overlaps", "moves")),
     (EVENT, "began begun", ("starts",)),
     (EVENT, "came come comes coming", ("enters", "reappears", "moves")),
-    (RELATION, "back", ("reappears", "turns")),
+    (EVENT, "view sight", ("leaves", "enters", "reappears")),
     (EVENT, "grew grown bigger larger", ("grows",)),
-    (EVENT, "shrank shrunk smaller away", ("shrinks", "moves")),
+    (EVENT, "shrank shrunk smaller", ("shrinks",)),
+    (EVENT, "away", ("moves", "shrinks", "leaves")),
     (EVENT, "became", ("grows", "shrinks")),
-    (
-        ORDER,
-        "first last second third fourth before after afterwards then when while until later earlier finally again",
-        (),
-    ),
+    (ORDER, "first last second third fourth before after afterwards then when while until", ()),
+    (ORDER, "later earlier finally again end ends ended", ()),
     (ORDER, "once twice subsequently eventually initially meanwhile already early late beginning", ()),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Cues:
-    """`weight` in [0, 1]: how much the expression leans on time (0: not at all); `kinds`: the facts its words name."""
+    """`weight` in [0, 1]: how much the expression leans on time (0: not at all); `votes`: for the facts its words name.
+
+    A word's vote is its level for the first kind it names and a tenth less for each further one; votes add up.
+    """
 
     weight: float
-    kinds: frozenset[FactKind]
+    votes: Mapping[FactKind, float]
 
 
 def _forms(verb: str) -> tuple[str, ...]:
@@ -87,29 +85,32 @@ def _forms(verb: str) -> tuple[str, ...]:
 
 
 @cache
-def _lexicon() -> dict[str, tuple[float, frozenset[FactKind]]]:
-    lexicon: dict[str, tuple[float, frozenset[FactKind]]] = {}
-    for level, verbs, kinds in _VERBS:
-        for form in (form for verb in verbs.split() for form in _forms(verb)):
-            lexicon[form] = (level, frozenset(kinds))
-    for level, words, kinds in _WORDS:
-        for word in words.split():
-            former = lexicon.get(word, (0.0, frozenset()))
-            lexicon[word] = (max(level, former[0]), former[1] | frozenset(kinds))
+def _lexicon() -> dict[str, tuple[float, tuple[FactKind, ...]]]:
+    """Level and kinds per word; a word that is listed twice has the higher level and the kinds of both."""
+    lexicon: dict[str, tuple[float, tuple[FactKind, ...]]] = {}
+    verbs = ((level, [form for verb in line.split() for form in _forms(verb)], kinds) for level, line, kinds in _VERBS)
+    words = ((level, line.split(), kinds) for level, line, kinds in _WORDS)
+    for level, forms, kinds in (*verbs, *words):
+        for form in dict.fromkeys(forms):
+            former = lexicon.get(form, (0.0, ()))
+            lexicon[form] = (max(level, former[0]), tuple(dict.fromkeys((*former[1], *kinds))))
     return lexicon
 
 
 def cues_of(expression: str) -> Cues:
-    """The strongest level among the words, and the kinds of facts that any of them name.
+    """The strongest level among the words, and the kinds of facts that they name.
 
     >>> cues_of("the cat that was first to climb").weight
     1.0
     >>> cues_of("a black swan")
-    Cues(weight=0.0, kinds=frozenset())
+    Cues(weight=0.0, votes={})
     """
     lexicon = _lexicon()
-    found = [lexicon[word] for word in _WORD.findall(expression.lower()) if word in lexicon]
-    return Cues(
-        max((level for level, _ in found), default=0.0),
-        frozenset(kind for _, kinds in found for kind in kinds),
-    )
+    weight, votes = 0.0, dict[FactKind, float]()
+    for word in _WORD.findall(expression.lower()):
+        if word in lexicon:
+            level, kinds = lexicon[word]
+            weight = max(weight, level)
+            for place, kind in enumerate(kinds):
+                votes[kind] = votes.get(kind, 0.0) + level * (1 - 0.1 * place)
+    return Cues(weight, votes)

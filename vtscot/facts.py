@@ -42,6 +42,7 @@ class FactSettings(Frozen):
 
     min_gap: int = Field(default=3, ge=1, description="frames; a shorter gap in a mask is no absence")
     growth: float = Field(default=1.6, gt=1, description="area grows by this factor or shrinks by its inverse")
+    covered: float = Field(default=0.3, gt=0, le=1, description="size is unsure from this share of its box in another")
     most: int = Field(default=12, ge=1, description="facts beyond the strongest of each kind are kept up to this many")
     motion: MotionSettings = MotionSettings()
     relations: RelationSettings = RelationSettings()
@@ -137,11 +138,13 @@ def _motion(scene: Scene, course: Course, settings: MotionSettings) -> Iterator[
 
 
 def _growth(scene: Scene, settings: FactSettings) -> Iterator[Draft]:
-    """The greatest rise and fall of the area in a span, over frames in which the box is not at the border.
+    """The greatest rise and fall of the area in a span, over frames in which the box is whole and for itself.
 
     Both sides of the box must follow, so that a target that goes behind something does not count as shrinking.
     """
     whole = scene.seen & ~scene.cut
+    if scene.names:
+        whole &= (scene.covered < settings.covered).all(axis=0)
     rises: list[tuple[float, int, int]] = []
     falls: list[tuple[float, int, int]] = []
     for start, end in scene.spans:
@@ -163,7 +166,7 @@ def _change(
     ratio, start, end = change
     sides = scene.box[end, 2:] / scene.box[start, 2:]
     followed = float(sides.min()) if kind == "grows" else 1 / float(sides.max())
-    if ratio >= settings.growth and followed >= ratio**0.25:
+    if ratio >= settings.growth and followed >= ratio**0.4:
         area = float(scene.area[end] / scene.area[start])
         yield Draft(kind, start, end, min(0.7, 0.2 * ratio), round(area, 4))
 

@@ -8,8 +8,9 @@ What the steps of a plan mean:
   decoded there;
 * the answer is the run of visible spans around that keyframe whose temporal IoU with all visible frames is highest. Its
   keyframe is the last look's; where there was no look, the best frame of the window.
-The evidence is the strongest fact of a kind that the words of the expression name, else the strongest event if the
-words need time at all, else the best frame. Long facts are cut to `evidence` of the video around their best frame.
+The evidence is the fact with the highest sum of strength and votes among those of a kind that the words of the
+expression name (cues.py), else the strongest event if the words need time at all, else the best frame. Evidence that
+lasts longer than `evidence` of the video is cut to that, around its best frame.
 A query that means nothing in the video (target None) gets the whole video as window; one look, at the frame with most
 objects, if its words need time, else an answer at once on the frame it is decoded on.
 
@@ -102,12 +103,12 @@ def _something(query: Query, scene: Scene, settings: MiningSettings, budget: Bud
 
 def _evidence(facts: tuple[Fact, ...], strengths: tuple[float, ...], cues: Cues) -> Fact:
     """The fact to look at; the first of equally strong ones."""
-    named = [i for i, fact in enumerate(facts) if fact.kind in cues.kinds]
+    named = [i for i, fact in enumerate(facts) if fact.kind in cues.votes]
     if not named and cues.weight:
         named = [i for i, fact in enumerate(facts) if fact.kind not in _STATES]
     if not named:
         return facts[-1]  # `largest`, the last of the kinds
-    return facts[max(named, key=lambda i: (round(strengths[i], 6), -i))]
+    return facts[max(named, key=lambda i: (round(strengths[i] + cues.votes.get(facts[i].kind, 0.0), 6), -i))]
 
 
 def _looks(
@@ -140,8 +141,8 @@ def _focus(scene: Scene, score: Floats, evidence: Fact, settings: MiningSettings
 
 
 def _widened(start: int, end: int, share: float, frames: int) -> Span:
-    """A span with `share` of the video more on each side, at least 2 frames, cut to the video."""
-    more = max(2, round(share * frames))
+    """A span with `share` of the video more on each side, at least 4 frames, cut to the video."""
+    more = max(4, round(share * frames))
     return max(0, start - more), min(frames - 1, end + more)
 
 

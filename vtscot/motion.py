@@ -6,6 +6,7 @@ stops and turns. Lengths are relative to `Scene.side`, times in frames.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,9 +24,11 @@ class MotionSettings(Frozen):
     smooth: int = Field(default=2, ge=0, description="frames to each side that a point of the path is averaged over")
     lag: int = Field(default=3, ge=1, description="frames to each side that a speed is measured over")
     still: float = Field(default=0.001, gt=0, description="slower than this is rest; twice as fast is surely motion")
+    still_own: float = Field(default=0.005, ge=0, description="and so is slower than this share of the target's size")
     min_run: int = Field(default=5, ge=2, description="shorter spells of motion or rest are ignored")
     turn_frames: int = Field(default=6, ge=2, description="frames before and after a turn that are compared")
-    turn_step: float = Field(default=0.012, gt=0, description="way to be covered in each of the two")
+    turn_step: float = Field(default=0.025, gt=0, description="way to be covered in each of the two")
+    turn_own: float = Field(default=0.1, ge=0, description="and at least this share of the target's size")
     turn_cosine: float = Field(default=0.5, ge=-1, le=1, description="turned where the directions' cosine is below")
     min_move: float = Field(default=0.03, gt=0, description="a shorter net way is not reported")
 
@@ -84,17 +87,27 @@ def centres(scene: Scene, span: Span) -> Floats:
 
 
 def course(scene: Scene, span: Span, settings: MotionSettings) -> Course:
-    """The motion of the target over a span that begins and ends visible."""
+    """The motion of the target over a span that begins and ends visible.
+
+    What a large target does with its limbs moves its box too: speeds and steps must also be large for its size.
+    """
     path = smooth(centres(scene, span), settings.smooth)
     low, after, length = _around(len(path), settings.lag, False)
     steps = (path.take(after - 1, 0) - path.take(low, 0)) / np.maximum(length - 1, 1)
     speed = np.hypot(steps[:, 0], steps[:, 1])
-    moving = _spells(speed, settings.still * scene.side, settings.min_run)
-    turns = _turns(path, settings, settings.turn_step * scene.side) if moving else ()
+    own = _size(scene, span)
+    moving = _spells(speed, max(settings.still * scene.side, settings.still_own * own), settings.min_run)
+    turns = _turns(path, settings, max(settings.turn_step * scene.side, settings.turn_own * own)) if moving else ()
     start = span[0]
     return Course(
         start, path.tolist(), tuple((start + a, start + b) for a, b in moving), tuple(start + t for t in turns)
     )
+
+
+def _size(scene: Scene, span: Span) -> float:
+    """Root of the mean area of the box over the span."""
+    _, _, width, height = scene.box[span[0] : span[1] + 1].mean(axis=0).tolist()
+    return math.sqrt(width * height)
 
 
 def _spells(speed: Floats, still: float, min_run: int) -> tuple[Span, ...]:
