@@ -181,7 +181,7 @@ def render_card(
             teacher=context.teacher,
             example=example,
             example_text=example_text(example) if example else "",
-            default=shards[0].config if shards else REJECTED,
+            loaded=list(dict.fromkeys(part.config for part in shards)),
         )
     )
     return text.strip() + "\n"

@@ -40,7 +40,7 @@ def write_dataset(
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as name:
         fresh = Path(name) / "new"
         records = [outcome.record for outcome in outcomes if outcome.record is not None]
-        shards = [_write(fresh, part, chosen, context) for part, chosen in _parts(outcomes, records, context)]
+        shards = [_write(fresh, part, chosen, context) for part, chosen in _parts(records)]
         write_text(fresh / "LICENSE.md", render_licences(context.licences))
         write_text(fresh / "README.md", render_card(shards, numbers, context, pick_example(records)))
         files = tuple(sorted(path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()))
@@ -68,17 +68,15 @@ def split_name(split: str) -> str:
     return re.sub(r"\W", "_", split)
 
 
-def _parts(
-    outcomes: Sequence[Outcome], records: Sequence[Record], context: PublishContext
-) -> Iterator[tuple[tuple[str, str], list[Record]]]:
-    """(config, split) and the records of each; every source and split that was asked about has its part."""
-    asked = sorted({(outcome.query.source, outcome.query.split) for outcome in outcomes})
-    asked += [(source, "train") for source in sorted(context.licences) if source not in {name for name, _ in asked}]
-    for source, split in asked:
-        chosen = [r for r in records if r.verdict.kept and (r.query.source, r.query.split) == (source, split)]
-        yield (config_name(source), split_name(split)), chosen
-    for split in sorted({split for _, split in asked} or {"train"}):
-        yield (REJECTED, split_name(split)), [r for r in records if not r.verdict.kept and r.query.split == split]
+def _parts(records: Sequence[Record]) -> Iterator[tuple[tuple[str, str], list[Record]]]:
+    """(config, split) and the records of each, sources before `rejected`; none is empty."""
+    parts: dict[tuple[int, str, str], list[Record]] = {}
+    for record in records:
+        kept, split = record.verdict.kept, split_name(record.query.split)
+        key = (0, config_name(record.query.source), split) if kept else (1, REJECTED, split)
+        parts.setdefault(key, []).append(record)
+    for (_, config, split), chosen in sorted(parts.items()):
+        yield (config, split), chosen
 
 
 def _write(directory: Path, part: tuple[str, str], records: Sequence[Record], context: PublishContext) -> Shards:

@@ -2,12 +2,13 @@
 
 A split is cut into shards of at most `SHARD_ROWS` rows and, as weighed by `weight`, about `SHARD_BYTES`; a shard
 into row groups of `GROUP_ROWS` and `GROUP_BYTES`, which also bounds the memory. Names follow the Hub's way:
-`<split>-00000-of-00001.parquet`. A split without rows still has one shard, so that its config loads.
+`<split>-00000-of-00001.parquet`. A split without rows has no shard: `datasets` refuses to load an empty one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -57,19 +58,18 @@ def write_split(rows: Iterable[Row], directory: Path, split: str) -> list[Path]:
 
 
 def _write_parts(rows: Iterable[Row], directory: Path, split: str) -> list[Path]:
-    parts = [directory / f".{split}-00000.part"]
-    writer = _open(parts[0])
+    parts: list[Path] = []
     count = size = 0
-    for group in groups(rows, GROUP_ROWS, GROUP_BYTES):
-        added = sum(map(weight, group))
-        if count and (count + len(group) > SHARD_ROWS or size + added > SHARD_BYTES):
-            writer.close()
-            parts.append(directory / f".{split}-{len(parts):05d}.part")
-            writer = _open(parts[-1])
-            count = size = 0
-        _append(writer, group)
-        count, size = count + len(group), size + added
-    writer.close()
+    with ExitStack() as opened:
+        for group in groups(rows, GROUP_ROWS, GROUP_BYTES):
+            added = sum(map(weight, group))
+            if not parts or count + len(group) > SHARD_ROWS or size + added > SHARD_BYTES:
+                opened.close()
+                parts.append(directory / f".{split}-{len(parts):05d}.part")
+                writer = opened.enter_context(_open(parts[-1]))
+                count = size = 0
+            _append(writer, group)
+            count, size = count + len(group), size + added
     return parts
 
 
