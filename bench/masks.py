@@ -93,8 +93,8 @@ def seconds(call: Call, loops: int) -> float:
 
 def compare(ours: Call, theirs: Call, budget: float) -> tuple[float, float]:
     """Best seconds per call of both, measured in turns so that a busy neighbour disturbs both alike."""
-    loops = max(1, int(budget / 20 / max(seconds(ours, 3), seconds(theirs, 3))))
-    rounds = [(seconds(ours, loops), seconds(theirs, loops)) for _ in range(10)]
+    loops = max(1, int(budget / 50 / max(seconds(ours, 3), seconds(theirs, 3))))
+    rounds = [(seconds(ours, loops), seconds(theirs, loops)) for _ in range(25)]
     return min(own for own, _ in rounds), min(other for _, other in rounds)
 
 

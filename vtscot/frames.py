@@ -83,11 +83,11 @@ class FolderFrames:
     def path(self, i: int) -> Path:
         """The file of frame i; FrameError where there is none."""
         name = self.names[i]
-        try:
-            candidates = [inside(self.directory, name + suffix) for suffix in SUFFIXES]
-        except ValueError as error:
-            raise FrameError(f"frame {i} of {self.directory}: {error}") from error
-        for path in candidates:
+        for suffix in SUFFIXES:
+            try:
+                path = inside(self.directory, name + suffix)
+            except ValueError as error:
+                raise FrameError(f"frame {i} of {self.directory}: {error}") from error
             if path.is_file():
                 return path
         raise FrameError(f"{self.directory} has no frame {name!r} ({', '.join(SUFFIXES)}); is the video complete?")

@@ -160,9 +160,14 @@ def intersection(a: Rle, b: Rle) -> Rle:
 
 def iou(a: Rle, b: Rle) -> float:
     """Intersection over union; 1.0 where both masks are empty. MaskError for masks of different sizes."""
-    _same_size((a, b))
-    value: float = _call(rlemasklib.iou, (a, b))
-    return 1.0 if value == 0 and is_empty(a) and is_empty(b) else value
+    size = a.height, a.width
+    if b.height != a.height or b.width != a.width:
+        raise MaskError(f"masks of different sizes (height, width): {size} and {b.size}")
+    try:  # spelled out, because two small masks take rlemasklib no longer than a few lines of Python take
+        value: float = rlemasklib.iou([{"size": size, "counts": a.counts}, {"size": size, "counts": b.counts}])
+    except ValueError as error:
+        raise _unsound(error) from error
+    return value or float(is_empty(a) and is_empty(b))
 
 
 def resize(rle: Rle, height: int, width: int) -> Rle:
@@ -235,19 +240,23 @@ def _load(rle: Rle) -> RLEMask:
 
 
 def _same_size(rles: Sequence[Rle]) -> tuple[int, int]:
-    size = rles[0].size
+    height, width = rles[0].height, rles[0].width
     for rle in rles:
-        if rle.height != size[0] or rle.width != size[1]:
-            raise MaskError(f"masks of different sizes (height, width): {size} and {rle.size}")
-    return size
+        if rle.height != height or rle.width != width:
+            raise MaskError(f"masks of different sizes (height, width): {(height, width)} and {rle.size}")
+    return height, width
 
 
 def _call(function: Callable[[list[dict[str, Any]]], Any], rles: Sequence[Rle]) -> Any:
-    """rlemasklib's function of a list of masks; MaskError where one was built from counts that nobody checked."""
     try:
         return function([{"size": (rle.height, rle.width), "counts": rle.counts} for rle in rles])
     except ValueError as error:
-        raise MaskError(f"a mask whose runs do not add up to its size: {error}") from error
+        raise _unsound(error) from error
+
+
+def _unsound(error: ValueError) -> MaskError:
+    """For a mask that was built from counts that nobody checked."""
+    return MaskError(f"a mask whose runs do not add up to its size: {error}")
 
 
 def _parse(height: int, width: int, counts: bytes) -> RLEMask:

@@ -41,14 +41,12 @@ def as_counts(counts: object) -> bytes:
 
 def well_formed(counts: Sequence[bytes]) -> bool:
     """True if all of `counts` are spelled in COCO's characters, without over-long or cut-off runs."""
-    if not all(counts):
+    if not counts:
+        return True
+    if not all(raw and raw[-1] < _FIRST + _MORE for raw in counts):  # empty, or cut off inside a run
         return False
     code = np.frombuffer(b"".join(counts), np.uint8) - np.uint8(_FIRST)  # what lies below 48 wraps to above 63
-    if not code.size:
-        return True
-    more = code >= _MORE
-    lasts = np.cumsum([len(raw) for raw in counts]) - 1
-    return bool(code.max() < 2 * _MORE) and not more[lasts].any() and not _repeats(more, _LONGEST)
+    return bool(code.max() < 2 * _MORE) and not _repeats(code >= _MORE, _LONGEST)
 
 
 def _repeats(flags: npt.NDArray[np.bool_], times: int) -> bool:
