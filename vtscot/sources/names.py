@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # nearly all names; the others are looked at closely
+
 
 def encodable(text: str) -> bool:
     """False for text with lone surrogates, which JSON can spell and UTF-8 cannot."""
@@ -20,6 +24,8 @@ def printable(text: str) -> str:
 
 def bad_name(name: str, *, slashes: bool = False) -> str | None:
     """Why `name` cannot be part of a path below its dataset, or None. Video keys may hold slashes in some sets."""
+    if _PLAIN.fullmatch(name):
+        return None
     parts = name.split("/")
     if not name or not encodable(name) or any(ord(c) < 32 for c in name):
         return "is empty or holds characters that no file name can have"
