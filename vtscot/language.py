@@ -53,3 +53,24 @@ def quotable(expression: str) -> str:
     text = re.sub(r"\b(Step [123]|Action):", r"\1", text)
     words = text.split()
     return " ".join(words[:QUOTED_WORDS]) + (" ..." if len(words) > QUOTED_WORDS else "")
+
+
+_FUNCTION: Final = (
+    _EMPTY
+    | NEGATIONS
+    | NUMBERS
+    | word_set(
+        "i me my we our you your can could may might must shall should will would if because since although though "
+        "before after between during about around above below near beside behind under through across along while until "
+        "still again also too more most less least much many few no yes other first second third last next same all how why "
+        "am let see look seen now frame frames target therefore however thus within without rather quite them these"
+    )
+)
+
+
+def function_share(text: str) -> float:
+    """Share of the words outside quotations and numbers that are plain English function words; 0 for no words."""
+    words = [
+        word for word in words_of(re.sub(r"[\"\u201c][^\"\u201c\u201d]*[\"\u201d]", " ", text)) if not word.isdigit()
+    ]
+    return sum(word in _FUNCTION for word in words) / len(words) if words else 0.0

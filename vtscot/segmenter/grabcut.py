@@ -121,6 +121,15 @@ def _starts(lab: Image, plain: _Labels, inner: tuple[int, int, int, int]) -> Ite
             yield labels
 
 
+def rare_colours(lab: Image, inner: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    """Per pixel (H, W) of an OpenCV Lab image, 0..1: how rare its colour is outside the box `inner` (half-open)."""
+    x0, y0, x1, y1 = inner
+    within = np.zeros(lab.shape[:2], dtype=np.uint8)
+    within[y0:y1, x0:x1] = 255
+    inside, around = _histogram(lab, within), _histogram(lab, 255 - within)
+    return _rarity(lab, 1 - 0.5 * around / np.maximum(inside, 1e-6))
+
+
 def _rarity(lab: Image, table: NDArray[np.float64]) -> NDArray[np.float32]:
     """Per pixel (H, W), smoothed: how little its colour belongs to the surroundings, 0..1."""
     import cv2

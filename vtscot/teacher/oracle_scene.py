@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtscot.colours import dominant
+from vtscot.pieces import box_of, fitted, gap, split
 from vtscot.records import Box, Fact
 from vtscot.teacher.base import TraceTask
 from vtscot.tracks import MaskTrack
@@ -123,56 +124,20 @@ class Scene:
         if target is None or other is None:
             return None
         both = [i for i in seen if fact.start <= i <= fact.end and other.areas[i] > 0]
-        gaps = [(_distance(_box(target.boxes[i]), _box(other.boxes[i])), i) for i in both]
-        gap, frame = min(gaps, default=(np.inf, -1))
-        return frame if gap < NEXT_TO * max(self.size) else None
+        spaces = [(gap(_box(target.boxes[i]), _box(other.boxes[i])), i) for i in both]
+        space, frame = min(spaces, default=(np.inf, -1))
+        return frame if space < NEXT_TO * max(self.size) else None
 
     def _things(self, frame: int, parts: Sequence[NDArray[np.bool_]]) -> list[Thing]:
         parts = [part for part in parts if part.mean() >= MIN_AREA]
         if not parts:
             return []
         image = self.task.frames.array(frame, COLOUR_PIXELS)
-        return [Thing(box_of(part), float(part.mean()), dominant(image, _fitted(part, image))) for part in parts]
-
-
-def box_of(mask: NDArray[np.bool_]) -> Box:
-    """The box (x, y, w, h) around the true pixels of a mask that has some."""
-    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return (float(xs[0]), float(ys[0]), float(xs[-1] - xs[0] + 1), float(ys[-1] - ys[0] + 1))
-
-
-def _fitted(mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The mask at the size of the image, never empty."""
-    if mask.shape == image.shape[:2]:
-        return mask
-    rows = (np.arange(image.shape[0]) + 0.5) * mask.shape[0] / image.shape[0]
-    columns = (np.arange(image.shape[1]) + 0.5) * mask.shape[1] / image.shape[1]
-    return np.asarray(mask[np.ix_(rows.astype(np.intp), columns.astype(np.intp))])
-
-
-def split(mask: NDArray[np.bool_], count: int) -> list[NDArray[np.bool_]]:
-    """The mask as at most `count` groups of connected pieces, the nearest pieces together."""
-    import cv2
-
-    if count <= 1:
-        return [mask] if mask.any() else []
-    pieces, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    groups = sorted((np.asarray(labels == i) for i in range(1, pieces)), key=lambda part: -int(part.sum()))
-    while len(groups) > count:
-        stray = groups.pop()
-        home = min(range(len(groups)), key=lambda i: _distance(box_of(groups[i]), box_of(stray)))
-        groups[home] = groups[home] | stray
-        groups.sort(key=lambda part: -int(part.sum()))
-    return groups
+        return [
+            Thing(box_of(part), float(part.mean()), dominant(image, fitted(part, *image.shape[:2]))) for part in parts
+        ]
 
 
 def _box(row: NDArray[np.float64]) -> Box:
     x, y, w, h = row.tolist()
     return (x, y, w, h)
-
-
-def _distance(a: Box, b: Box) -> float:
-    """Gap between two boxes in pixels, 0 where they touch."""
-    dx = max(a[0] - b[0] - b[2], b[0] - a[0] - a[2], 0.0)
-    dy = max(a[1] - b[1] - b[3], b[1] - a[1] - a[3], 0.0)
-    return float(np.hypot(dx, dy))

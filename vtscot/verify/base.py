@@ -22,15 +22,20 @@ class VerifySettings(Frozen):
 
     grounder: str = "words"
     segmenter: str = "grabcut"
-    max_pixels: int = Field(default=512 * 28 * 28, gt=0)  # area of the image that grounder and segmenter see
-    min_iou: float = Field(default=0.35, ge=0, le=1)  # of the grounded mask, on the answer's decoded frame
-    min_ratio: float = Field(default=0.6, ge=0, le=1)  # that IoU over the segmenter's ceiling
-    min_ceiling: float = Field(default=0.4, ge=0, le=1)  # below it a frame is not gradable
+    max_pixels: int = Field(default=1 << 19, gt=0)  # area of the image that grounder and segmenter see
+    min_iou: float = Field(default=0.3, ge=0, le=1)  # of the grounded mask with the target's
+    min_ratio: float = Field(default=0.7, ge=0, le=1)  # that IoU over the segmenter's ceiling, on the answer's frame
+    min_earlier_ratio: float = Field(default=0.5, ge=0, le=1)  # the same on the frames of earlier turns
+    min_ceiling: float = Field(default=0.35, ge=0, le=1)  # below it a frame is not gradable
+    min_part: float = Field(
+        default=0.3, ge=0, le=1
+    )  # of each piece of the target, and of each box, on the answer's frame
+    min_visible: float = Field(default=0.0005, ge=0, le=1)  # share of the frame from which a target is plainly visible
     min_window_precision: float = Field(default=0.5, ge=0, le=1)  # share of the answer's window that shows the target
-    min_window_recall: float = Field(default=0.05, ge=0, le=1)  # share of the target's frames that the window holds
-    min_expression_share: float = Field(default=0.5, ge=0, le=1)  # of the expression's content words, in a thought
-    max_repetition: float = Field(default=0.8, ge=0, le=1)  # similarity of two turns' thoughts
-    min_language: float = Field(default=0.5, ge=0, le=1)  # share of a thought's words that are plain English
+    min_window_iou: float = Field(default=0.4, ge=0, le=1)  # of the answer's window with the frames that show it
+    min_expression_share: float = Field(default=0.6, ge=0, le=1)  # of the expression's content words, in a thought
+    max_repetition: float = Field(default=0.5, ge=0, le=1)  # shared word triples of two turns' thoughts
+    min_language: float = Field(default=0.3, ge=0, le=1)  # share of English function words in each part of a thought
     min_words: int = Field(default=30, ge=0)  # of one thought
     max_words: int = Field(default=400, gt=0)
 
