@@ -241,6 +241,16 @@ def test_an_episode_shows_all_its_parts(page: Page) -> None:
     assert width > 20 and height > 20
 
 
+def test_the_graded_frame_is_in_sight_in_its_film(page: Page) -> None:
+    page.resize(390, 844, phone=True)
+    page.run("location.hash = '#turns=3'")
+    page.run("new Promise(done => setTimeout(done, 50))")
+    inside = """[...document.querySelectorAll('.film')].map(film => {
+        const all = film.getBoundingClientRect(), one = film.querySelector('.decoded').getBoundingClientRect();
+        return one.left >= all.left && one.right <= all.right; })"""
+    assert page.run(inside) == [True, True, True]
+
+
 def test_overlays_can_be_hidden(page: Page) -> None:
     shown = "getComputedStyle(document.querySelector('.sharp path')).display"
     assert page.run(shown) != "none"

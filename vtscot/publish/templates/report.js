@@ -140,11 +140,11 @@
   };
 
   /* ---- One episode ---- */
-  const frame = ([index, role, place], decoded) => el("figure", { class: `${role}${index === decoded ? " decoded" : ""}`, title: `frame ${index}, ${role}` },
-    place === null ? el("span", { class: "blank" }) : el("img", { src: source(place), alt: `frame ${index}`, decoding: "async" }),
+  const frame = ([index, role, place], { frame: decoded, size }) => el("figure", { class: `${role}${index === decoded ? " decoded" : ""}`, title: `frame ${index}, ${role}` },
+    place === null ? el("span", { class: "blank" }) : el("img", { src: source(place), alt: `frame ${index}`, width: size[0], height: size[1], decoding: "async" }),
     el("figcaption", {}, String(index)));
   const film = (turn) => el("div", { class: `film${turn.sharp.picture === null ? " plain" : ""}`, tabindex: "0", role: "group", "aria-label": `${turn.shown.length} frames shown` },
-    el("div", { class: "reel" }, turn.shown.map((shown) => frame(shown, turn.sharp.frame))));
+    el("div", { class: "reel" }, turn.shown.map((shown) => frame(shown, turn.sharp))));
   const sharp = (turn) => {
     const { frame: index, picture, size, mask } = turn.sharp;
     const g = turn.grounding;
@@ -206,6 +206,10 @@
     const first = (filter.page - 1) * PER_PAGE;
     const shown = found.slice(first, first + PER_PAGE).map(episode);
     document.getElementById("list").replaceChildren(...(shown.length ? shown : [nothing("No query matches.")]));
+    for (const reel of document.querySelectorAll(".film")) { // the frame that is graded stands in the middle of its film
+      const graded = reel.querySelector(".decoded");
+      if (graded) reel.scrollLeft = graded.offsetLeft - (reel.clientWidth - graded.offsetWidth) / 2;
+    }
     const button = (label, step) => el("button", { type: "button", class: "btn", disabled: filter.page + step < 1 || filter.page + step > pages, on: { click: () => turnPage(step, pages) } }, label);
     document.getElementById("pager").replaceChildren(...(pages > 1 ? [button("← Previous", -1), el("span", { class: "num" }, `${filter.page} / ${pages}`), button("Next →", 1)] : []));
     showFilters(found.length);
