@@ -19,9 +19,7 @@ import pytest
 from tests.hub import CUT, TOKEN, Hub, serve_hub
 from tests.outcomes import LICENCES, all_outcomes, make_world
 from vtscot.errors import PublishError
-from vtscot.publish import publish
-from vtscot.publish.push import plan_push, push
-from vtscot.publish.validate import validate_dataset
+from vtscot.publish import plan_push, publish, push, validate_dataset
 
 REPO = "someone/episodes"
 
@@ -318,6 +316,6 @@ def test_files_that_may_not_go(name: str, run: Path) -> None:
 
 def test_publish_does_not_load_the_client() -> None:
     heavy = ("huggingface_hub", "pyarrow", "cv2", "jinja2", "datasets")
-    code = f"import sys, vtscot.publish, vtscot.publish.push; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, vtscot.publish; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
