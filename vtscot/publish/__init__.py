@@ -1,6 +1,10 @@
 """From outcomes to what people see: the dataset with its card, the report, and the way to the Hub.
 
-`publish` writes both from vtscot.publish.context import PublishContext, Published
+`publish` writes both from plain data, and writes the same bytes for the same data. Nothing here knows how outcomes
+come about: what it needs besides them is in `PublishContext`.
+"""
+
+from vtscot.publish.context import PublishContext, Published
 from vtscot.publish.hub import plan_push, push
 from vtscot.publish.release import publish
 from vtscot.publish.validate import validate_dataset
