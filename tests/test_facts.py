@@ -170,12 +170,8 @@ ABSENT: dict[str, tuple[TrackTable, Mapping[str, TrackTable], tuple[str, ...]]] 
         ("shrinks",),
     ),
     "emerging from behind an object is not growing": (
-        table(
-            x=path((0, 140), (40, 180), (59, 180)),
-            w=path((0, 4), (30, 40), (59, 40)),
-            h=path((0, 8), (30, 40), (59, 40)),
-        ),
-        {"cover": table(x=path((0, 140), (40, 60), (59, 60)), w=60.0, h=60.0)},
+        table(w=path((0, 4), (30, 40), (59, 40)), h=path((0, 8), (30, 40), (59, 40))),
+        {"cover": table(x=130, y=95, w=60.0, h=60.0)},
         ("grows",),
     ),
     "going behind a post is not smaller": (table(w=path((0, 40), (30, 40), (50, 4), (59, 4))), {}, ("shrinks",)),
@@ -194,6 +190,11 @@ ABSENT: dict[str, tuple[TrackTable, Mapping[str, TrackTable], tuple[str, ...]]] 
         table(hidden=slice(30, 60)),
         {"twin": table(hidden=slice(0, 30))},
         ("similar", "nearest", "overlaps", "passes"),
+    ),
+    "seen together too briefly": (
+        table(),
+        {"twin": table(hidden=[*range(29), *range(31, 60)])},
+        ("similar", "overlaps"),
     ),
     "at a constant distance": (table(), {"by": table(x=20)}, ("nearest", "overlaps")),
 }

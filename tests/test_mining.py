@@ -76,6 +76,8 @@ def test_any_tables_give_a_sound_plan(job: tuple[str, TrackTable, dict[str, Trac
         assert len(set(step.keyframes)) == len(step.keyframes) <= 5
         assert step.facts
         assert all(fact.start <= step.selection.end and step.selection.start <= fact.end for fact in step.facts)
+    shown = [fact for fact in plan.answer.facts if fact.kind == "visible"]
+    assert any(fact.start <= plan.answer.selection.keyframe <= fact.end for fact in shown)
     assert plan.num_frames == len(target)
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
     if len(plan.steps) == 1:

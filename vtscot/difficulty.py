@@ -50,7 +50,7 @@ def difficulty(
     rivals = sum(fact.kind == "similar" for fact in facts)
     largest = float(scene.area.max()) / (scene.height * scene.width)
     seen = int(np.count_nonzero(scene.seen))
-    covered = float(scene.covered.max(axis=0).sum()) / seen if scene.names else 0.0
+    covered = float(scene.cover.sum()) / seen
     value = (
         settings.words * cues.weight
         + settings.rivals * (1 - math.exp2(-rivals))

@@ -142,9 +142,7 @@ def _growth(scene: Scene, settings: FactSettings) -> Iterator[Draft]:
 
     Both sides of the box must follow, so that a target that goes behind something does not count as shrinking.
     """
-    whole = scene.seen & ~scene.cut
-    if scene.names:
-        whole &= (scene.covered < settings.covered).all(axis=0)
+    whole = scene.seen & ~scene.cut & (scene.cover < settings.covered)
     rises: list[tuple[float, int, int]] = []
     falls: list[tuple[float, int, int]] = []
     for start, end in scene.spans:

@@ -33,8 +33,7 @@ def quality(scene: Scene, settings: KeyframeSettings) -> Floats:
     """(T,) how well the target is seen in each frame; positive exactly where it is visible."""
     size = np.sqrt(scene.area / scene.area.max())
     size *= 1 - (1 - settings.border) * scene.cut
-    if scene.names:
-        size *= 1 - settings.overlap * np.minimum(scene.covered.max(axis=0), 1.0)
+    size *= 1 - settings.overlap * np.minimum(scene.cover, 1.0)
     return np.where(scene.seen, np.maximum(size, 1e-4), 0.0)
 
 

@@ -175,12 +175,13 @@ def _answer(scene: Scene, score: Floats, facts: tuple[Fact, ...], look: Step | N
     best = look.selection.keyframe if look else best_frame(score, 0, len(scene) - 1)
     start, end = _answer_span(scene, best)
     frames = look.keyframes if look else candidates(score, start, end, settings.keyframes)
-    said = tuple(
-        fact for fact in facts if fact.kind in ("visible", "largest") and fact.start <= end and start <= fact.end
-    )
+    said = [fact for fact in facts if fact.kind in ("visible", "largest") and fact.start <= end and start <= fact.end]
+    if not any(fact.kind == "visible" and fact.start <= best <= fact.end for fact in said):
+        first, last = next(span for span in scene.spans if span[0] <= best <= span[1])
+        said.insert(0, Fact(kind="visible", start=first, end=last))  # too brief to be among the facts of the video
     return Step(
         selection=Selection(start=start, end=end, keyframe=best),
-        facts=said,
+        facts=tuple(said),
         keyframes=tuple(frame for frame in frames if start <= frame <= end),
     )
 
@@ -189,14 +190,16 @@ def _answer_span(scene: Scene, frame: int) -> Span:
     """Neighbouring spans around `frame`, as many as give the highest temporal IoU with the visible frames."""
     if len(scene.spans) == 1:
         return scene.spans[0]
-    starts, ends = np.array(scene.spans).T
-    here = int(np.flatnonzero((starts <= frame) & (frame <= ends))[0])
-    first, last = starts[: here + 1, None], ends[None, here:]
-    total = np.concatenate(([0], np.cumsum(scene.seen)))
-    inside = total[last + 1] - total[first]
-    iou = inside / (last - first + 1 + total[-1] - inside)
-    row, column = divmod(int((iou * 1e6).round().argmax()), last.shape[1])
-    return int(first[row, 0]), int(last[0, column])
+    here = next(i for i, (start, end) in enumerate(scene.spans) if start <= frame <= end)
+    seen = [0, *scene.seen.cumsum().tolist()]
+    best, found = -1.0, scene.spans[here]
+    for start, _ in scene.spans[: here + 1]:
+        for _, end in scene.spans[here:]:
+            inside = seen[end + 1] - seen[start]
+            iou = round(inside / (end - start + 1 + seen[-1] - inside), 6)
+            if iou > best:
+                best, found = iou, (start, end)
+    return found
 
 
 def _nothing(

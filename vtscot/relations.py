@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from vtscot.masks import Bools, Floats, Ints
+from vtscot.masks import Bools, Floats
 from vtscot.records import FactKind, Frozen
 from vtscot.scene import Scene, runs
 
@@ -51,8 +52,8 @@ class _Pairs:
     own: Floats
     offset: Floats
     distance: Floats
-    first: Ints
-    last: Ints
+    first: list[int]
+    last: list[int]
     usable: list[int]
 
 
@@ -79,8 +80,8 @@ def _pairs(scene: Scene, settings: RelationSettings) -> _Pairs:
         own=own,
         offset=offset,
         distance=np.hypot(offset[:, :, 0], offset[:, :, 1]),
-        first=both.argmax(axis=1),
-        last=len(scene) - 1 - both[:, ::-1].argmax(axis=1),
+        first=both.argmax(axis=1).tolist(),
+        last=(len(scene) - 1 - both[:, ::-1].argmax(axis=1)).tolist(),
         usable=[row for row, count in enumerate(together) if count >= least],
     )
 
@@ -120,43 +121,41 @@ def _passes(scene: Scene, pairs: _Pairs, settings: RelationSettings) -> Iterator
     Behind and ahead are judged along the target's net movement while both are visible, with a margin of a quarter of
     their mean size.
     """
-    rows = np.arange(len(scene.names))
-    own, least = pairs.own[pairs.last] - pairs.own[pairs.first], settings.overtake * scene.side
-    before, after = pairs.offset[rows, pairs.first], pairs.offset[rows, pairs.last]
-    length = np.maximum(np.hypot(own[:, 0], own[:, 1]), 1e-9)
-    behind, ahead, theirs = -_along(before, own) / length, _along(after, own) / length, _along(own, own) / length
-    overtaken = (length >= least) & (behind > 0) & (ahead > 0) & (theirs - behind - ahead >= least)
-    if not overtaken.any():
-        return
-    margin = np.maximum(least / 2, _sizes(scene, pairs.first, pairs.last) / 4)
-    for row in (overtaken & (behind >= margin) & (ahead >= margin)).nonzero()[0].tolist():
-        if row in pairs.usable:
-            place = np.where(pairs.both[row], pairs.offset[row] @ own[row] / length[row], 0.0)
-            start = int((place <= -margin[row]).nonzero()[0][-1])
-            end = start + int((place[start:] >= margin[row]).argmax())
-            aside = float(pairs.distance[row, start : end + 1][pairs.both[row, start : end + 1]].min()) / scene.side
-            yield Draft("passes", start, end, 0.9 * max(0.3, 1 - aside), None, scene.names[row])
+    least = settings.overtake * scene.side
+    for row in pairs.usable:
+        first, last = pairs.first[row], pairs.last[row]
+        way_x, way_y = (pairs.own[last] - pairs.own[first]).tolist()
+        length = math.hypot(way_x, way_y)
+        if length < least:
+            continue
+        (px, py), (qx, qy) = pairs.offset[row, first].tolist(), pairs.offset[row, last].tolist()
+        behind, ahead = -(px * way_x + py * way_y) / length, (qx * way_x + qy * way_y) / length
+        if min(behind, ahead) < least / 2 or length - behind - ahead < least:
+            continue
+        margin = max(least / 2, (_size(scene, row, first) + _size(scene, row, last)) / 8)
+        if min(behind, ahead) < margin:
+            continue
+        place = np.where(pairs.both[row], pairs.offset[row] @ (way_x / length, way_y / length), 0.0)
+        start = int((place <= -margin).nonzero()[0][-1])
+        end = start + int((place[start:] >= margin).argmax())
+        aside = float(pairs.distance[row, start : end + 1][pairs.both[row, start : end + 1]].min()) / scene.side
+        yield Draft("passes", start, end, 0.9 * max(0.3, 1 - aside), None, scene.names[row])
 
 
-def _along(vectors: Floats, others: Floats) -> Floats:
-    """(N,) dot products of two (N, 2)."""
-    return vectors[:, 0] * others[:, 0] + vectors[:, 1] * others[:, 1]
-
-
-def _sizes(scene: Scene, first: Ints, last: Ints) -> Floats:
-    """(N,) mean over both objects and the two frames of the root of the box's area."""
-    rows = np.arange(len(first))
-    boxes = np.stack([scene.box[first], scene.box[last], scene.boxes[rows, first], scene.boxes[rows, last]])
-    sizes: Floats = np.sqrt(boxes[:, :, 2] * boxes[:, :, 3]).mean(axis=0)
-    return sizes
+def _size(scene: Scene, row: int, frame: int) -> float:
+    """Mean over both objects of the root of the box's area."""
+    _, _, width, height = scene.box[frame].tolist()
+    _, _, other_width, other_height = scene.boxes[row, frame].tolist()
+    return (math.sqrt(width * height) + math.sqrt(other_width * other_height)) / 2
 
 
 def _similar(scene: Scene, pairs: _Pairs, settings: RelationSettings) -> Iterator[Draft]:
     """From the first to the last frame with both; value: mean likeness there (ratio of sides times that of aspects)."""
     values = likeness(scene, pairs.both)
     for row in _best({row: values[row] for row in pairs.usable if values[row] >= settings.similar}):
-        start, end = int(pairs.first[row]), int(pairs.last[row])
-        yield Draft("similar", start, end, 0.4 * values[row], round(values[row], 4), scene.names[row])
+        yield Draft(
+            "similar", pairs.first[row], pairs.last[row], 0.4 * values[row], round(values[row], 4), scene.names[row]
+        )
 
 
 def likeness(scene: Scene, both: Bools) -> list[float]:

@@ -27,7 +27,8 @@ class Scene:
 
     `spans`: in which the target is visible, but for gaps too short to count as an absence; at least one.
     `cut` (T,): the target's box touches the border of the frame, where it may be cut.
-    `covered` (N, T): share of the target's box that lies inside each other object's box, 0 where not both are visible.
+    `covered` (N, T): share of the target's box that lies inside each other object's box, 0 where not both are visible;
+    `cover` (T,): the greatest of them.
     """
 
     height: int
@@ -42,6 +43,7 @@ class Scene:
     boxes: Floats
     seens: Bools
     covered: Floats
+    cover: Floats
 
     def __len__(self) -> int:
         return len(self.area)
@@ -68,6 +70,7 @@ def scene_of(target: TrackTable, others: Mapping[str, TrackTable], min_gap: int)
             )
     areas = np.array([others[name].area for name in names], dtype=np.int64).reshape(len(names), frames)
     boxes = np.array([others[name].box for name in names], dtype=np.float64).reshape(len(names), frames, 4)
+    covered = _covered(target.box, boxes)
     return Scene(
         height=target.height,
         width=target.width,
@@ -80,7 +83,8 @@ def scene_of(target: TrackTable, others: Mapping[str, TrackTable], min_gap: int)
         areas=areas,
         boxes=boxes,
         seens=areas > 0,
-        covered=_covered(target.box, boxes),
+        covered=covered,
+        cover=covered.max(axis=0) if names else np.zeros(frames),
     )
 
 
