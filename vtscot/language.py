@@ -61,9 +61,9 @@ _FUNCTION: Final = (
     | NUMBERS
     | word_set(
         "i me my we our you your can could may might must shall should will would if because since although though "
-        "before after between during about around above below near beside behind under through across along while until "
-        "still again also too more most less least much many few no yes other first second third last next same all how why "
-        "am let see look seen now frame frames target therefore however thus within without rather quite them these"
+        "before after between during about around above below near beside behind under through across along while "
+        "until still again also too more most less least much many few no yes other first second third last next same "
+        "all how why am let see look seen now frame frames target therefore however thus within rather quite"
     )
 )
 
