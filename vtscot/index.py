@@ -114,7 +114,10 @@ def build_index(source: Source, directory: Path, *, check_frames: bool = True) -
     """
     from vtscot.indexing import write_index
 
-    write_index(source, directory, check_frames=check_frames)
+    try:
+        write_index(source, directory, check_frames=check_frames)
+    except OSError as error:
+        raise DataError(f"{directory}: the index cannot be written ({error.strerror or error})") from None
     return open_index(directory)
 
 

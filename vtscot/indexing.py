@@ -33,10 +33,9 @@ def write_index(source: Source, directory: Path, *, check_frames: bool) -> None:
     expressions = list(source.expressions())
     named = _named(videos, expressions)
     video_faults = _inspect(source, videos) if check_frames else []
-    with whole_file(directory / MASKS) as file:
-        writer = TrackWriter(file)
-        tracks, track_faults = _read_tracks(source, {anno for annos in named.values() for anno in annos}, writer)
-        writer.close()
+    wanted = {anno_id for annos in named.values() for anno_id in annos}
+    with whole_file(directory / MASKS) as file, TrackWriter(file) as writer:
+        tracks, track_faults = _read_tracks(source, wanted, writer)
     faults = [*source.faults, *video_faults, *track_faults]
     judge = _Judge(videos, named, tracks, faults, source.has_masks)
     writer.write_table(directory / TRACKS, judge.sizes)

@@ -8,8 +8,9 @@ compressed: counts are dense already, and zstd (level 1) would make them half as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -24,7 +25,10 @@ _BOX = ("x", "y", "width", "height")
 
 
 class TrackWriter:
-    """Writes `masks.parquet` into an open file, track by track; `table()` is then what `tracks.parquet` holds."""
+    """Writes `masks.parquet` into an open file, track by track, and then `tracks.parquet`.
+
+    A context: its end writes the last tracks and the footer, unless it ends with an error. The file stays open.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         import pyarrow as pa
@@ -54,11 +58,17 @@ class TrackWriter:
         if len(self._counts) >= GROUP_ROWS:
             self._flush()
 
-    def close(self) -> None:
-        """Write what is left and the footer; the file stays open."""
-        if self._counts:
-            self._flush()
-        self._writer.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            if self._counts:
+                self._flush()
+            self._writer.close()
+        else:
+            with suppress(OSError):  # pyarrow closes now or when it is collected; that error came from here already
+                self._writer.close()
 
     def write_table(self, path: Path, sizes: Mapping[str, tuple[int, int]]) -> None:
         """Write `tracks.parquet`; `sizes` are (height, width) of tracks that were added without."""

@@ -26,15 +26,11 @@ def bad_name(name: str, *, slashes: bool = False) -> str | None:
     """Why `name` cannot be part of a path below its dataset, or None. Video keys may hold slashes in some sets."""
     if _PLAIN.fullmatch(name):
         return None
-    parts = name.split("/")
     if not name or not encodable(name) or any(ord(c) < 32 for c in name):
         return "is empty or holds characters that no file name can have"
-    if "\\" in name or ":" in parts[0] or name.startswith("/"):
+    parts = name.split("/")
+    if "\\" in name or ":" in parts[0] or any(part in ("", ".", "..") for part in parts):
         return "is not a plain relative name"
-    if any(part in ("", ".", "..") for part in parts):
-        return "leaves its folder"
     if len(parts) > 1 and not slashes:
         return "holds a slash"
-    if any(len(part.encode()) > 200 for part in parts):
-        return "is too long for a file name"
-    return None
+    return "is too long for a file name" if any(len(part.encode()) > 200 for part in parts) else None

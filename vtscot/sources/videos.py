@@ -10,7 +10,7 @@ from vtscot.records import Query, Video
 from vtscot.sources.base import Fault
 from vtscot.sources.documents import JsonObject
 from vtscot.sources.expressions import Read, duplicates, entries, fault_of, read_expression
-from vtscot.sources.names import bad_name, printable
+from vtscot.sources.names import bad_name, encodable, printable
 
 
 @dataclass(slots=True)
@@ -61,15 +61,15 @@ def read_videos(
             _read_video(found, video, body, has_masks)
     for key, body in videos.repeated:
         video = _video(source, split, key, body)
-        again = Fault("duplicate-video", "the video's key came before in the file", video=video.name)
-        _refuse(found, video, body, again)
+        note = Fault("duplicate-video", "its key came before: the first stands", video=video.name, fatal=False)
+        _refuse(found, video, body, note)
     return found
 
 
 def _video(source: str, split: str, key: str, body: object) -> Video:
     name = key.encode("utf-8", "replace").decode() or "?"
     frames = body.get("frames") if isinstance(body, dict) else None
-    usable = isinstance(frames, list) and all(isinstance(frame, str) for frame in frames)
+    usable = isinstance(frames, list) and all(isinstance(frame, str) and encodable(frame) for frame in frames)
     return Video(source=source, split=split, name=name, frames=tuple(frames or ()) if usable else ())
 
 
