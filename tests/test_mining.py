@@ -20,6 +20,7 @@ from vtscot.tracks import TrackTable
 HEIGHT, WIDTH = 240, 320
 DEFAULT = MiningSettings()
 PLAIN, TIMED = "the red car", "the car that leaves first"
+ALWAYS_TWO = MiningSettings(difficulty=DifficultySettings(one_look=0.1, two_looks=0.1))
 
 
 def query(text: str = PLAIN) -> Query:
@@ -115,6 +116,7 @@ def test_no_target(data: st.DataObject) -> None:
     for step in (*easy.steps, *hard.steps):
         assert (step.selection.start, step.selection.end) == (0, frames - 1)
     assert easy.answer.selection.keyframe == first_observation(frames, Budget()).decoded
+    assert len(mine(query(TIMED), frames, None, others, ALWAYS_TWO).steps) == 2
     counts = sum((other.visible.astype(int) for other in others.values()), np.zeros(frames, dtype=int))
     assert counts[hard.answer.selection.keyframe] == counts.max()
 
@@ -160,7 +162,6 @@ EVIDENCE = {
     "stops": ("the car that stops first", square(x=np.interp(np.arange(60), [0, 20, 59], [0, 150, 150])), 20),
     "turns": ("the first to turn", square(x=np.interp(np.arange(60), [0, 42, 59], [0, 200, 100])), 42),
 }
-ALWAYS_TWO = MiningSettings(difficulty=DifficultySettings(one_look=0.1, two_looks=0.1))
 
 
 @pytest.mark.parametrize("name", EVIDENCE)

@@ -66,12 +66,11 @@ def difficulty(
 def without_target(cues: Cues, objects: int, settings: DifficultySettings) -> float:
     """For a query that means nothing in the video: its words, and how many objects must be ruled out.
 
-    Only words that need time make it deserve a look.
+    It counts as `one_look` or harder exactly where its words need time.
     """
     value = settings.words * cues.weight + settings.rivals * (1 - math.exp2(-objects / 4))
-    if not cues.weight:
-        return round(min(value, settings.one_look / 2), 4)
-    return round(min(max(value, settings.one_look), settings.two_looks - 0.01 * settings.two_looks), 4)
+    value = max(value, settings.one_look) if cues.weight else min(value, settings.one_look / 2)
+    return round(min(1.0, value), 4)
 
 
 def looks_for(value: float, settings: DifficultySettings, max_turns: int) -> int:

@@ -30,7 +30,7 @@ from vtscot.masks import Floats
 from vtscot.motion import Course, MotionSettings, course, smooth
 from vtscot.records import Fact, FactKind, Frozen
 from vtscot.relations import Draft, RelationSettings, relation_drafts
-from vtscot.scene import Scene, scene_of
+from vtscot.scene import Scene, millionths, scene_of
 from vtscot.tracks import TrackTable
 
 _ORDER: Final = {kind: place for place, kind in enumerate(get_args(FactKind))}
@@ -79,7 +79,7 @@ def _drafts(scene: Scene, score: Floats, settings: FactSettings) -> Iterator[Dra
 
 
 def _strongest(drafts: Iterable[Draft], most: int) -> list[Draft]:
-    ranked = sorted(drafts, key=lambda d: (-round(d.strength, 6), _ORDER[d.kind], d.start, d.end, d.other or ""))
+    ranked = sorted(drafts, key=lambda d: (-millionths(d.strength), _ORDER[d.kind], d.start, d.end, d.other or ""))
     seen: dict[FactKind, int] = {}
     first: list[Draft] = []
     further: list[Draft] = []

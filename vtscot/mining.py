@@ -37,7 +37,7 @@ from vtscot.facts import FactSettings, facts_in
 from vtscot.keyframes import KeyframeSettings, best_frame, candidates, near, quality
 from vtscot.masks import Floats
 from vtscot.records import Fact, FactKind, Frozen, Plan, Query, Selection, Step
-from vtscot.scene import Scene, Span, scene_of
+from vtscot.scene import Scene, Span, millionths, scene_of
 from vtscot.tracks import TrackTable
 
 _STATES: Final[frozenset[FactKind]] = frozenset(("visible", "absent", "similar", "largest"))
@@ -108,7 +108,7 @@ def _evidence(facts: tuple[Fact, ...], strengths: tuple[float, ...], cues: Cues)
         named = [i for i, fact in enumerate(facts) if fact.kind not in _STATES]
     if not named:
         return facts[-1]  # `largest`, the last of the kinds
-    return facts[max(named, key=lambda i: (round(strengths[i] + cues.votes.get(facts[i].kind, 0.0), 6), -i))]
+    return facts[max(named, key=lambda i: (millionths(strengths[i] + cues.votes.get(facts[i].kind, 0.0)), -i))]
 
 
 def _looks(
@@ -192,11 +192,11 @@ def _answer_span(scene: Scene, frame: int) -> Span:
         return scene.spans[0]
     here = next(i for i, (start, end) in enumerate(scene.spans) if start <= frame <= end)
     seen = [0, *scene.seen.cumsum().tolist()]
-    best, found = -1.0, scene.spans[here]
+    best, found = -1, scene.spans[here]
     for start, _ in scene.spans[: here + 1]:
         for _, end in scene.spans[here:]:
             inside = seen[end + 1] - seen[start]
-            iou = round(inside / (end - start + 1 + seen[-1] - inside), 6)
+            iou = millionths(inside / (end - start + 1 + seen[-1] - inside))
             if iou > best:
                 best, found = iou, (start, end)
     return found
@@ -214,7 +214,7 @@ def _nothing(
     busiest = int((objects * num_frames * 2 - away).argmax())
     cues = cues_of(query.expression)
     value = without_target(cues, len(others), settings.difficulty)
-    looks = looks_for(value, settings.difficulty, budget.max_turns)
+    looks = min(1, looks_for(value, settings.difficulty, budget.max_turns))
     frame = busiest if looks else middle
     step = Step(selection=Selection(start=0, end=num_frames - 1, keyframe=frame), keyframes=(frame,))
     return Plan(query_id=query.id, num_frames=num_frames, difficulty=value, steps=(step,) * (looks + 1))

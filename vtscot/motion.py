@@ -89,25 +89,20 @@ def centres(scene: Scene, span: Span) -> Floats:
 def course(scene: Scene, span: Span, settings: MotionSettings) -> Course:
     """The motion of the target over a span that begins and ends visible.
 
-    What a large target does with its limbs moves its box too: speeds and steps must also be large for its size.
+    What a large target does with its limbs moves its box too: speeds and steps must also be large
+    for its size, the root of its largest area in the span.
     """
     path = smooth(centres(scene, span), settings.smooth)
     low, after, length = _around(len(path), settings.lag, False)
     steps = (path.take(after - 1, 0) - path.take(low, 0)) / np.maximum(length - 1, 1)
     speed = np.hypot(steps[:, 0], steps[:, 1])
-    own = _size(scene, span)
+    own = math.sqrt(scene.area[span[0] : span[1] + 1].max())
     moving = _spells(speed, max(settings.still * scene.side, settings.still_own * own), settings.min_run)
     turns = _turns(path, settings, max(settings.turn_step * scene.side, settings.turn_own * own)) if moving else ()
     start = span[0]
     return Course(
         start, path.tolist(), tuple((start + a, start + b) for a, b in moving), tuple(start + t for t in turns)
     )
-
-
-def _size(scene: Scene, span: Span) -> float:
-    """Root of the mean area of the box over the span."""
-    _, _, width, height = scene.box[span[0] : span[1] + 1].mean(axis=0).tolist()
-    return math.sqrt(width * height)
 
 
 def _spells(speed: Floats, still: float, min_run: int) -> tuple[Span, ...]:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from vtscot.masks import Bools, Floats
 from vtscot.records import FactKind, Frozen
-from vtscot.scene import Scene, runs
+from vtscot.scene import Scene, millionths, runs
 
 KEPT = 2
 """Objects reported per kind of relation: those for which it is strongest."""
@@ -88,7 +88,7 @@ def _pairs(scene: Scene, settings: RelationSettings) -> _Pairs:
 
 def _best(values: dict[int, float]) -> list[int]:
     """Rows with the highest values, at most KEPT; equal ones in the order of their names."""
-    return sorted(values, key=lambda row: (-round(values[row], 6), row))[:KEPT]
+    return sorted(values, key=lambda row: (-millionths(values[row]), row))[:KEPT]
 
 
 def _nearest(scene: Scene, pairs: _Pairs, settings: RelationSettings) -> Iterator[Draft]:

@@ -103,6 +103,11 @@ def _covered(box: Floats, boxes: Floats) -> Floats:
     return covered
 
 
+def millionths(value: float) -> int:
+    """`value` as it is compared: what differs by less counts as equal, on every machine."""
+    return int(value * 1e6 + 0.5) if value >= 0 else -int(0.5 - value * 1e6)
+
+
 def runs(mask: Bools) -> list[Span]:
     """Maximal runs of True in (n,) as (first, last), in order.
 
