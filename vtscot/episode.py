@@ -108,10 +108,10 @@ def observation_message(turn: int, observation: Observation, expression: str, nu
     for frame in observation.frames:
         if frame.role != role:
             role = frame.role
-            parts.append(_text(render_prompt("policy/heading.j2", role=role)))
+            parts.append(_text(render_prompt("policy/heading.j2", role=role) + "\n"))
         parts += [_text(f"Frame {frame.index}: "), Part(type="image")]
     request = render_prompt("policy/request.j2", turn=turn, expression=expression, num_frames=num_frames)
-    return Message(role="user", content=(*parts, _text(request)))
+    return Message(role="user", content=(*parts, _text("\n" + request)))
 
 
 def dialogue(episode: Episode) -> list[Message]:

@@ -1,0 +1,24 @@
+"""What writes thoughts; `open_teacher` knows the back ends by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vtscot.errors import UsageError
+from vtscot.teacher.base import Teacher
+
+if TYPE_CHECKING:
+    from vtscot.endpoint.client import ChatClient
+
+
+def open_teacher(name: str, client: ChatClient | None) -> Teacher:
+    """The teacher of that name; one that asks a model does so through `client` and closes it."""
+    if name == "oracle":
+        from vtscot.teacher.oracle import OracleTeacher
+
+        return OracleTeacher()
+    if name == "openai" and client is not None:
+        from vtscot.teacher.openai import OpenAITeacher
+
+        return OpenAITeacher(client)
+    raise UsageError(f"no teacher {name!r} here; there are oracle and openai, which needs an endpoint")

@@ -1,0 +1,5 @@
+"""`python -m vtscot` is `vtscot`."""
+
+from vtscot.cli import main
+
+main()

@@ -1,0 +1,250 @@
+"""The data engine: source -> index -> mine -> trace -> verify -> publish, put together in one place.
+
+Every query of the source ends in exactly one state. A second build of the same run does what is missing: finished
+outcomes are taken from the ledger, failures that may pass are tried again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vtscot import __version__
+from vtscot.drivers import Workplace, in_loop, in_processes
+from vtscot.errors import UsageError
+from vtscot.index import Index, ensure_index
+from vtscot.mining import mine
+from vtscot.progress import Progress, Silent
+from vtscot.prompts import prompts_digest
+from vtscot.publish import PublishContext, publish
+from vtscot.recipe import Recipe
+from vtscot.records import Outcome, Plan, Query, count_states
+from vtscot.run import Run, open_run, reopen_run
+from vtscot.sources.base import Source
+from vtscot.sources.registry import open_source
+from vtscot.stages import Done, Job
+from vtscot.tracks import MaskTrack, TrackTable
+
+
+@dataclass
+class Clock:
+    """Wall-clock seconds per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a build made; `json()` is what `vtscot build --json` prints."""
+
+    run: Path
+    dataset: Path
+    report: Path
+    outcomes: tuple[Outcome, ...]
+    seconds: dict[str, float]
+
+    @property
+    def states(self) -> dict[str, int]:
+        return count_states(self.outcomes)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Number of queries per reason, over all that were not kept; most frequent first."""
+        counts = Counter(outcome.reason for outcome in self.outcomes if outcome.reason is not None)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def turns(self) -> dict[int, int]:
+        """Number of kept episodes per number of turns."""
+        counts = Counter(len(o.record.episode.turns) for o in self.outcomes if o.state == "kept" and o.record)
+        return dict(sorted(counts.items()))
+
+    @property
+    def keyframe_iou(self) -> float | None:
+        """Mean over the kept episodes that have a target and could be graded."""
+        ious = [
+            o.record.verdict.groundings[-1].iou
+            for o in self.outcomes
+            if o.state == "kept" and o.record and o.record.query.anno_ids and o.record.verdict.groundings
+        ]
+        return sum(ious) / len(ious) if ious else None
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "run": str(self.run),
+            "dataset": str(self.dataset),
+            "report": str(self.report),
+            "queries": len(self.outcomes),
+            **self.states,
+            "reasons": self.reasons,
+            "turns": {str(n): count for n, count in self.turns.items()},
+            "keyframe_iou": self.keyframe_iou,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+        }
+
+
+def open_recipe_source(recipe: Recipe, root: Path) -> Source:
+    """The recipe's source at `root`; the demo world is made there first."""
+    if recipe.source.name == "demo":
+        from vtscot.demo import write_demo
+
+        write_demo(root, videos=recipe.source.videos, seed=recipe.seed, workers=cores(recipe))
+    elif recipe.source.root is None:
+        raise UsageError(f"source {recipe.source.name!r} needs --root, the folder that holds the dataset")
+    return open_source(recipe.source.name, root, recipe.source.split)
+
+
+def cores(recipe: Recipe) -> int:
+    """Worker processes: as the recipe says, else one per core this process may use."""
+    if recipe.workers is not None:
+        return recipe.workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def mine_query(query: Query, index: Index, recipe: Recipe) -> Plan:
+    """The plan of one query, from the tables of its video."""
+    tables = index.video_tables(query.video)
+    targets = [tables[anno_id] for anno_id in query.anno_ids]
+    others = {anno_id: table for anno_id, table in tables.items() if anno_id not in query.anno_ids}
+    target = TrackTable.merge(targets) if targets else None
+    return mine(query, len(index.videos[query.video].frames), target, others, recipe.mining, recipe.budget)
+
+
+def select(index: Index, limit: int | None) -> tuple[list[Query], list[Outcome]]:
+    """The queries to work on, and the outcomes of those that the index skipped; `limit` counts both in file order."""
+    skipped = {query.id: (reason, detail) for query, reason, detail in index.skipped}
+    queries: list[Query] = []
+    outcomes: list[Outcome] = []
+    for query in index.expressions[:limit]:
+        if query.id in skipped:
+            reason, detail = skipped[query.id]
+            outcomes.append(Outcome(query=query, state="skipped", reason=reason, detail=detail))
+        else:
+            queries.append(query)
+    return queries, outcomes
+
+
+def input_digest(job: Job, recipe: Recipe) -> str:
+    """Digest of all that decides the outcome of a job, besides the answers of a teacher."""
+    text = json.dumps(
+        [job.query.model_dump(mode="json"), job.plan.model_dump(mode="json"), recipe.identity(), prompts_digest()],
+        sort_keys=True,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def offline(recipe: Recipe) -> bool:
+    """True where no model is called: then the work is arithmetic, and goes to processes."""
+    return recipe.teacher.name == "oracle" and recipe.verify.grounder == "words"
+
+
+def drive(jobs: Sequence[Job], run: Run, source_root: Path) -> Iterator[Done]:
+    """Trace and verify the jobs; results come in any order."""
+    place = Workplace(run.recipe, source_root, run.index)
+    if offline(run.recipe):
+        yield from in_processes(jobs, place, cores(run.recipe))
+    else:
+        yield from in_loop(jobs, place.tools(run.ledger), run.recipe.teacher.concurrency)
+
+
+def work(jobs: Sequence[Job], run: Run, clock: Clock, say: Progress) -> list[Outcome]:
+    """The outcome of every job: from the ledger where it is settled, else traced and verified now.
+
+    Trace and verify run together; their wall-clock time is shared out by the time spent in each.
+    """
+    digests = {job.query.id: input_digest(job, run.recipe) for job in jobs}
+    known = {job.query.id: run.ledger.outcome(job.query.id, digests[job.query.id]) for job in jobs}
+    settled = {key: outcome for key, outcome in known.items() if outcome is not None and not outcome.retryable}
+    todo = [job for job in jobs if job.query.id not in settled]
+    say.stage("trace and verify", len(todo))
+    if settled:
+        say.note(f"{len(settled)} of {len(jobs)} queries are settled already")
+    begun, traced, verified = time.perf_counter(), 0.0, 0.0
+    for done in drive(todo, run, run.source_root) if todo else ():
+        run.ledger.save_outcome(done.outcome, digests[done.outcome.query.id])
+        settled[done.outcome.query.id] = done.outcome
+        traced += done.trace_seconds
+        verified += done.verify_seconds
+        say.advance()
+    wall, share = time.perf_counter() - begun, traced / max(traced + verified, 1e-9)
+    clock.seconds |= {"trace": wall * share, "verify": wall * (1 - share)}
+    if todo:
+        run.ledger.set_setting("seconds", json.dumps(clock.seconds))
+    return [settled[job.query.id] for job in jobs]
+
+
+def publish_context(run: Run, source: Source, index: Index) -> PublishContext:
+    """What publishing needs besides the outcomes."""
+    frames = lru_cache(maxsize=8)(source.frames)
+    by_id = {video.id: video for video in index.videos.values()}
+
+    def target(query: Query) -> MaskTrack | None:
+        tracks = [index.track(anno_id) for anno_id in query.anno_ids]
+        return MaskTrack.merge(tracks) if tracks else None
+
+    return PublishContext(
+        licences={source.name: source.licence},
+        frames=lambda video_id: frames(by_id[video_id]),
+        tracks=target,
+        settings=run.recipe.identity(),
+        # Of the last build that had something to do: what is published depends on the ledger alone.
+        seconds=json.loads(run.ledger.setting("seconds") or "{}"),
+        prompts=prompts_digest(),
+        version=__version__,
+        teacher=run.recipe.teacher.name,
+    )
+
+
+def republish(directory: Path, progress: Progress | None = None) -> Summary:
+    """Write dataset and report of a run again, from its ledger and the source's frames; nothing is asked or paid."""
+    say = progress or Silent()
+    clock = Clock()
+    with reopen_run(directory) as run:
+        source = open_source(run.recipe.source.name, run.source_root, run.recipe.source.split)
+        index = ensure_index(source, run.index)
+        outcomes = tuple(run.ledger.outcomes())
+        with clock.stage("publish"):
+            say.stage("publish")
+            published = publish(outcomes, publish_context(run, source, index), directory)
+    return Summary(directory, published.dataset, published.report, outcomes, clock.seconds)
+
+
+def build(recipe: Recipe, directory: Path, progress: Progress | None = None) -> Summary:
+    """Build the run in `directory`, or go on with it, and publish what it holds."""
+    say = progress or Silent()
+    clock = Clock()
+    with open_run(directory, recipe) as run:
+        with clock.stage("source"):
+            say.stage("source")
+            source = open_recipe_source(recipe, run.source_root)
+        with clock.stage("index"):
+            say.stage("index")
+            index = ensure_index(source, run.index)
+        queries, outcomes = select(index, recipe.limit)
+        for outcome in outcomes:
+            run.ledger.save_outcome(outcome, "skipped")
+        with clock.stage("mine"):
+            say.stage("mine", len(queries))
+            jobs = [Job(query, mine_query(query, index, recipe)) for query in queries]
+        outcomes += work(jobs, run, clock, say)
+        with clock.stage("publish"):
+            say.stage("publish")
+            published = publish(outcomes, publish_context(run, source, index), directory)
+    return Summary(directory, published.dataset, published.report, tuple(outcomes), clock.seconds)

@@ -1,0 +1,160 @@
+"""The commands of vtscot and their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vtscot.cli.options import (
+    AsJson,
+    Assignments,
+    Limit,
+    RecipeFile,
+    Root,
+    RunDirectory,
+    Seed,
+    SourceName,
+    Split,
+    recipe_of,
+    run_directory,
+)
+
+app = typer.Typer(
+    name="vtscot",
+    help="Turn video-segmentation annotations into verified multi-turn reasoning episodes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from vtscot import __version__
+
+        typer.echo(f"vtscot {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def build(
+    source: SourceName = None,
+    root: Root = None,
+    split: Split = None,
+    run: RunDirectory = None,
+    recipe: RecipeFile = None,
+    assignments: Assignments = None,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", help="Who writes the thoughts: oracle, openai.", metavar="NAME")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Model of the endpoint.", metavar="NAME")] = None,
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", help="OpenAI-compatible endpoint.", metavar="URL")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", min=1, help="Requests in flight.", metavar="N")
+    ] = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done and sent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build a dataset of verified episodes; alone, it builds the demo. The same command goes on with a stopped run."""
+    from vtscot.cli.build import build_command
+
+    resolved = recipe_of(
+        source,
+        root,
+        split,
+        recipe,
+        assignments,
+        teacher__name=teacher,
+        teacher__model=model,
+        teacher__base_url=base_url,
+        teacher__concurrency=concurrency,
+        limit=limit,
+        seed=seed,
+    )
+    build_command(resolved, run_directory(run, resolved), dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def index(
+    source: SourceName = None,
+    root: Root = None,
+    split: Split = None,
+    run: RunDirectory = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read the annotations once: queries, mask tables, and every fault found on the way."""
+    from vtscot.cli.tables import index_command
+
+    resolved = recipe_of(source, root, split, None, None)
+    index_command(resolved, run_directory(run, resolved), as_json=as_json)
+
+
+@app.command()
+def mine(
+    source: SourceName = None,
+    root: Root = None,
+    split: Split = None,
+    run: RunDirectory = None,
+    recipe: RecipeFile = None,
+    assignments: Assignments = None,
+    limit: Limit = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the plans there.", metavar="FILE")] = None,
+) -> None:
+    """Propose windows and keyframes for every query: one plan a line, as JSON."""
+    from vtscot.cli.tables import mine_command
+
+    resolved = recipe_of(source, root, split, recipe, assignments, limit=limit)
+    mine_command(resolved, run_directory(run, resolved), out)
+
+
+@app.command("demo-data")
+def demo_data(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the tree is written.")],
+    videos: Annotated[int, typer.Option("--videos", min=1, help="How many videos.", metavar="N")] = 24,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the world.", metavar="N")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write the demo world as a MeViS tree."""
+    from vtscot.cli.tables import demo_command
+
+    demo_command(directory, videos, seed, as_json=as_json)
+
+
+@app.command()
+def inspect(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    no_open: Annotated[bool, typer.Option("--no-open", help="Write the report without opening it.")] = False,
+) -> None:
+    """Write the report of a run from its ledger and open it in the browser."""
+    from vtscot.cli.runs import inspect_command
+
+    inspect_command(run, show=not no_open)
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    repo: Annotated[str, typer.Option("--repo", help="Dataset repository on the Hub.", metavar="USER/NAME")],
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and say what would be sent.")] = False,
+) -> None:
+    """Validate the dataset of a run, show what goes, and upload it to the Hugging Face Hub, the card last."""
+    from vtscot.cli.runs import push_command
+
+    push_command(run, repo, private=private, dry_run=dry_run)

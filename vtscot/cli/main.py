@@ -1,0 +1,47 @@
+"""Entry point: runs a command and turns what went wrong into one line and an exit code.
+
+0 done, 1 failure, 2 usage, 130 interrupted (the same command goes on where it stopped).
+"""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import sys
+
+from vtscot.cli.app import app
+from vtscot.errors import VtscotError
+
+
+def main() -> None:
+    """Run `vtscot`; never returns normally."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        app(arguments, prog_name="vtscot", standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except VtscotError as error:
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _interrupted(arguments)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; nothing can be said
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        return _say(f"{error.strerror}: {error.filename or 'while writing'}; nothing that was done is lost", 1)
+    return 0
+
+
+def _say(message: str, code: int) -> int:
+    print(f"vtscot: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _interrupted(arguments: list[str]) -> int:
+    return _say(f"interrupted; go on with: {shlex.join(['vtscot', *arguments])}", 130)

@@ -1,0 +1,49 @@
+"""Options that several commands share, and how they become a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vtscot.recipe import Recipe
+
+SourceName = Annotated[str | None, typer.Option("--source", help="Dataset: demo, mevis.", metavar="NAME")]
+Root = Annotated[Path | None, typer.Option("--root", help="Folder that holds the dataset.", metavar="DIR")]
+Split = Annotated[str | None, typer.Option("--split", help="Split of the dataset.", metavar="NAME")]
+RunDirectory = Annotated[
+    Path | None, typer.Option("--run", help="Run directory [default: runs/SOURCE-SPLIT].", metavar="DIR")
+]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="Recipe [default: the one shipped for the source].", metavar="FILE")
+]
+Assignments = Annotated[list[str] | None, typer.Option("--set", help="Set one key of the recipe.", metavar="KEY=VALUE")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N queries.", metavar="N")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of demo world and teacher.", metavar="N")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+
+
+def recipe_of(
+    source: str | None,
+    root: Path | None,
+    split: str | None,
+    recipe: Path | None,
+    assignments: list[str] | None,
+    **flags: object,
+) -> Recipe:
+    """The recipe that the options of a command describe; `flags` are dotted keys with `__` for the dot."""
+    from vtscot.recipe import load_recipe
+
+    dotted = {key.replace("__", "."): value for key, value in flags.items()}
+    where: dict[str, object] = {
+        "source.root": str(root) if root is not None else None,
+        "source.split": split,
+    }
+    return load_recipe(source, recipe, assignments or (), where | dotted)
+
+
+def run_directory(run: Path | None, recipe: Recipe) -> Path:
+    """The run directory given, or the usual one of the source."""
+    return run or Path("runs") / f"{recipe.source.name}-{recipe.source.split}"

@@ -1,0 +1,84 @@
+"""Progress on standard error: a bar where there is a terminal, plain lines where there is none."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+
+class PlainProgress:
+    """One line when a stage begins, and one every few seconds while it runs."""
+
+    def __init__(self, every: float = 10.0) -> None:
+        self._every = every
+        self._name = ""
+        self._done = 0
+        self._total: int | None = None
+        self._said = time.monotonic()
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self._name, self._done, self._total = name, 0, total
+        self._said = time.monotonic()
+        self.note(f"{name}: {total}" if total is not None else name)
+
+    def advance(self, steps: int = 1) -> None:
+        self._done += steps
+        if time.monotonic() - self._said >= self._every:
+            self._said = time.monotonic()
+            self.note(f"{self._name}: {self._done}" + (f" of {self._total}" if self._total is not None else ""))
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stderr.flush()
+
+
+class BarProgress:
+    """A bar per stage."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._bars: Bars = Progress(
+            TextColumn("{task.description:>8}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._task: TaskID | None = None
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self._task = self._bars.add_task(name, total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        if self._task is not None:
+            self._bars.advance(self._task, steps)
+
+    def note(self, text: str) -> None:
+        self._bars.console.print(text, markup=False, highlight=False)
+
+    def __enter__(self) -> BarProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+
+def progress() -> PlainProgress | BarProgress:
+    """What suits standard error."""
+    return BarProgress() if sys.stderr.isatty() else PlainProgress()

@@ -1,0 +1,137 @@
+"""How jobs are driven through the stages: in processes where the work is arithmetic, in one event loop where it waits.
+
+Both drivers yield results as they come, in no particular order; nothing that is written depends on that order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+from vtscot.endpoint.client import ChatClient
+from vtscot.index import open_index
+from vtscot.ledger import Ledger
+from vtscot.recipe import Recipe
+from vtscot.segmenter import open_segmenter
+from vtscot.sources.registry import open_source
+from vtscot.stages import Done, Job, Tools, process
+from vtscot.teacher import open_teacher
+from vtscot.verify import open_grounder
+
+CHUNK: Final = 6  # jobs per task: small enough to share the work out evenly at the end
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a process needs to make its own tools."""
+
+    recipe: Recipe
+    source_root: Path
+    index: Path
+
+    def tools(self, ledger: Ledger | None = None) -> Tools:
+        """The tools of this process; those that ask a model keep its answers in `ledger`."""
+        recipe = self.recipe
+        client = ChatClient(recipe.teacher, ledger) if ledger is not None else None
+        return Tools(
+            recipe=recipe,
+            source=open_source(recipe.source.name, self.source_root, recipe.source.split),
+            index=open_index(self.index),
+            teacher=open_teacher(recipe.teacher.name, client),
+            grounder=open_grounder(recipe.verify.grounder, client, recipe.seed),
+            segmenter=open_segmenter(recipe.verify.segmenter),
+            client=client,
+        )
+
+
+_tools: Tools | None = None  # of a worker process; set once by `_prepare`
+
+
+def _prepare(place: Workplace) -> None:
+    global _tools  # noqa: PLW0603
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends its workers
+    _tools = place.tools()
+
+
+def _work(jobs: Sequence[Job]) -> list[Done]:
+    tools = _tools
+    if tools is None:
+        raise RuntimeError("the worker was not prepared")
+
+    async def all_of_them() -> list[Done]:
+        return [await process(job, tools) for job in jobs]
+
+    return asyncio.run(all_of_them())
+
+
+def chunks(jobs: Sequence[Job], size: int = CHUNK) -> Iterator[list[Job]]:
+    """Jobs in runs of at most `size` that share a video, so that frames are decoded for several queries at once."""
+    for _, group in groupby(jobs, key=lambda job: job.query.video):
+        together = list(group)
+        yield from (together[i : i + size] for i in range(0, len(together), size))
+
+
+def in_processes(jobs: Sequence[Job], place: Workplace, workers: int) -> Iterator[Done]:
+    """Drive jobs through a pool of processes, each with its own tools."""
+    context = get_context("spawn")  # a forked child would share the parent's open ledger and threads
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(place,))
+    waiting: set[Future[list[Done]]] = set()
+    todo = chunks(jobs)
+    try:
+        while True:
+            while len(waiting) < 2 * workers and (chunk := next(todo, None)) is not None:
+                waiting.add(pool.submit(_work, chunk))
+            if not waiting:
+                return
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield from future.result()
+    except BaseException:
+        _end(pool)
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the workers at once: what they hold is made again on the next build."""
+    for worker in list((pool._processes or {}).values()):  # Python 3.14 has kill_workers()
+        worker.terminate()
+
+
+def in_loop(jobs: Sequence[Job], tools: Tools, concurrency: int) -> Iterator[Done]:
+    """Drive jobs through an event loop of this process, so many at a time; an exception of one cancels the others."""
+    with asyncio.Runner() as runner:
+        results = _gather(jobs, tools, concurrency)
+        try:
+            while (done := runner.run(anext(results, None))) is not None:
+                yield done
+        finally:
+            runner.run(results.aclose())
+
+
+async def _gather(jobs: Sequence[Job], tools: Tools, concurrency: int) -> AsyncGenerator[Done, None]:
+    todo = iter(jobs)
+    running: set[asyncio.Task[Done]] = set()
+    try:
+        while True:
+            while len(running) < concurrency and (job := next(todo, None)) is not None:
+                running.add(asyncio.create_task(process(job, tools)))
+            if not running:
+                return
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        if tools.client is not None:
+            await tools.client.close()

@@ -1,0 +1,138 @@
+"""What happens to one query after mining: a teacher traces its plan, then the episode is verified blind.
+
+`process` turns a `Job` into an `Outcome`, whatever happens to it on the way; only what makes going on pointless
+(`EndpointError`, a full disk, an interruption) leaves it as an exception.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from vtscot import __version__
+from vtscot.endpoint.client import ChatClient
+from vtscot.episode import episode_of, observations
+from vtscot.errors import EpisodeError, FrameError, TeacherError
+from vtscot.frames import Frames
+from vtscot.index import Index
+from vtscot.prompts import prompts_digest
+from vtscot.recipe import Recipe
+from vtscot.records import Episode, Outcome, Plan, Provenance, Query, Record
+from vtscot.segmenter.base import Segmenter
+from vtscot.sources.base import Source
+from vtscot.teacher.base import Teacher, TraceTask
+from vtscot.tracks import MaskTrack
+from vtscot.verify import verify
+from vtscot.verify.base import Grounder
+
+
+@dataclass(frozen=True)
+class Job:
+    """One query and the plan that was mined for it."""
+
+    query: Query
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Done:
+    """The outcome of a job and the seconds that each stage took."""
+
+    outcome: Outcome
+    trace_seconds: float
+    verify_seconds: float
+
+
+@dataclass
+class Tools:
+    """What the stages work with: the data, the models and the recipe. Each process has its own."""
+
+    recipe: Recipe
+    source: Source
+    index: Index
+    teacher: Teacher
+    grounder: Grounder
+    segmenter: Segmenter
+    client: ChatClient | None = None  # what teacher and grounder share where they ask a model
+    frames: Callable[[str], Frames] = field(init=False)
+    track: Callable[[str], MaskTrack] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Queries come video by video: a few videos are enough to remember.
+        self.frames = lru_cache(maxsize=8)(lambda name: self.source.frames(self.index.videos[name]))
+        self.track = lru_cache(maxsize=64)(self.index.track)
+
+    def target(self, query: Query) -> MaskTrack | None:
+        """The union of the query's target masks; None for a no-target query."""
+        tracks = [self.track(anno_id) for anno_id in query.anno_ids]
+        return MaskTrack.merge(tracks) if tracks else None
+
+    def others(self, query: Query) -> dict[str, MaskTrack]:
+        """The other annotated objects of the query's video."""
+        names = (name for name in self.index.objects(query.video) if name not in query.anno_ids)
+        return {name: self.track(name) for name in sorted(names)}
+
+
+async def trace(job: Job, tools: Tools) -> tuple[Plan, Episode]:
+    """Have the teacher write the thoughts of a plan; it may settle on other candidate keyframes."""
+    query, budget = job.query, tools.recipe.budget
+    task = TraceTask(
+        query=query,
+        plan=job.plan,
+        observations=observations(job.plan, budget),
+        frames=tools.frames(query.video),
+        target=tools.target(query),
+        objects=tools.others(query),
+        seed=tools.recipe.seed,
+    )
+    plan, thoughts = await tools.teacher.trace(task)
+    return plan, episode_of(query, plan, thoughts, budget)
+
+
+async def grade(query: Query, plan: Plan, episode: Episode, tools: Tools) -> Outcome:
+    """Verify an episode; the outcome is kept or rejected."""
+    verdict = await verify(
+        episode,
+        plan,
+        tools.target(query),
+        tools.frames(query.video),
+        tools.grounder,
+        tools.segmenter,
+        tools.recipe.verify,
+    )
+    provenance = Provenance(
+        vtscot=__version__,
+        teacher=tools.teacher.name,
+        recipe=tools.recipe.digest(),
+        prompts=prompts_digest(),
+        seed=tools.recipe.seed,
+    )
+    record = Record(query=query, plan=plan, episode=episode, verdict=verdict, provenance=provenance)
+    return Outcome(query=query, state="kept" if verdict.kept else "rejected", reason=verdict.reason, record=record)
+
+
+async def process(job: Job, tools: Tools) -> Done:
+    """Trace and verify one query."""
+    begun = time.perf_counter()
+    traced = begun
+    try:
+        plan, episode = await trace(job, tools)
+        traced = time.perf_counter()
+        outcome = await grade(job.query, plan, episode, tools)
+    except TeacherError as error:
+        outcome = _failed(job.query, error.reason, str(error), retryable=error.retryable)
+    except FrameError as error:
+        # The user can mend the file and build again, so the query is tried again then.
+        outcome = _failed(job.query, "frame-unreadable", str(error), retryable=True)
+    except EpisodeError as error:
+        outcome = _failed(job.query, "malformed-episode", str(error), retryable=False)
+    ended = time.perf_counter()
+    if traced == begun:
+        traced = ended
+    return Done(outcome, traced - begun, ended - traced)
+
+
+def _failed(query: Query, reason: str, detail: str, *, retryable: bool) -> Outcome:
+    return Outcome(query=query, state="failed", reason=reason, detail=detail, retryable=retryable)
