@@ -174,6 +174,11 @@ ABSENT: dict[str, tuple[TrackTable, Mapping[str, TrackTable], tuple[str, ...]]] 
         {"cover": table(x=130, y=95, w=60.0, h=60.0)},
         ("grows",),
     ),
+    "a short dip is something in front": (
+        table(w=path((0, 40), (20, 40), (28, 12), (36, 40)), h=path((0, 40), (20, 40), (28, 12), (36, 40))),
+        {},
+        ("grows", "shrinks"),
+    ),
     "going behind a post is not smaller": (table(w=path((0, 40), (30, 40), (50, 4), (59, 4))), {}, ("shrinks",)),
     "meeting head-on is no passing": (
         table(x=path((0, 10), (59, 270))),

@@ -140,7 +140,8 @@ def _motion(scene: Scene, course: Course, settings: MotionSettings) -> Iterator[
 def _growth(scene: Scene, settings: FactSettings) -> Iterator[Draft]:
     """The greatest rise and fall of the area in a span, over frames in which the box is whole and for itself.
 
-    Both sides of the box must follow, so that a target that goes behind something does not count as shrinking.
+    Both sides of the box must follow, so that a target that goes behind something does not count as shrinking;
+    nor does one that is soon as large again, for the same reason.
     """
     whole = scene.seen & ~scene.cut & (scene.cover < settings.covered)
     rises: list[tuple[float, int, int]] = []
@@ -154,8 +155,11 @@ def _growth(scene: Scene, settings: FactSettings) -> Iterator[Draft]:
                 ratio, low, high = _rise(size)
                 found.append((ratio, int(at[low]), int(at[high])))
     if rises:
-        yield from _change(scene, "grows", max(rises, key=lambda rise: rise[0]), settings)
-        yield from _change(scene, "shrinks", max(falls, key=lambda fall: fall[0]), settings)
+        rise, fall = max(rises, key=lambda change: change[0]), max(falls, key=lambda change: change[0])
+        recovers = max(rise[0], fall[0]) < settings.growth * min(rise[0], fall[0])
+        if not (recovers and fall[2] <= rise[1] <= fall[2] + 2 * settings.motion.min_run):
+            yield from _change(scene, "grows", rise, settings)
+            yield from _change(scene, "shrinks", fall, settings)
 
 
 def _change(
