@@ -25,7 +25,10 @@ class VerifySettings(Frozen):
     max_pixels: int = Field(default=1 << 19, gt=0)  # area of the image that grounder and segmenter see
     min_iou: float = Field(default=0.3, ge=0, le=1)  # of the grounded mask with the target's
     min_ratio: float = Field(default=0.7, ge=0, le=1)  # that IoU over the segmenter's ceiling, on the answer's frame
-    min_earlier_ratio: float = Field(default=0.5, ge=0, le=1)  # the same on the frames of earlier turns
+    min_earlier_ratio: float = Field(default=0.3, ge=0, le=1)  # the same on the frames of earlier turns
+    min_earlier_area: float = Field(
+        default=0.002, ge=0, le=1
+    )  # share of such a frame from which a target is held to it
     min_ceiling: float = Field(default=0.35, ge=0, le=1)  # below it a frame is not gradable
     min_part: float = Field(
         default=0.3, ge=0, le=1

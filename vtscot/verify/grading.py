@@ -34,12 +34,14 @@ KEPT: Final = 256
 class Graded:
     """A grounding and what the checks need besides.
 
-    `visible`: the target is plainly visible on the frame. `part`: the least share of any large piece of the target that
-    was found, or of any box's mask that is target; 1 where there is nothing to miss. `ungroundable`: why, if it was.
+    `area`: the target's share of the frame; `visible`: it is plainly visible there. `part`: the least share of any
+    large piece of the target that was found, or of any box's mask that is target; 1 where there is nothing to miss.
+    `ungroundable`: why, if it was.
     """
 
     grounding: Grounding
     visible: bool
+    area: float
     part: float
     ungroundable: str | None = None
 
@@ -123,11 +125,12 @@ async def grade(
     if truth is None:
         iou = float(not boxes and why is None)
         grounding = Grounding(turn=turn, frame=view.frame, boxes=boxes, iou=iou, ceiling=1.0, gradable=True)
-        return Graded(grounding, visible=False, part=1.0, ungroundable=why)
+        return Graded(grounding, visible=False, area=0.0, part=1.0, ungroundable=why)
     key = (segmenter.name, settings.max_pixels, frames.digest(view.frame), target.masks[view.frame] if target else None)
     ceiling = _ceilings.get(key, partial(reach, view.image, truth, segmenter))
     found = segment_all(view.image, scaled(boxes, view), segmenter)
-    visible = float(truth.mean()) >= settings.min_visible
+    area = float(truth.mean())
+    visible = area >= settings.min_visible
     grounding = Grounding(
         turn=turn,
         frame=view.frame,
@@ -136,7 +139,7 @@ async def grade(
         ceiling=ceiling.iou,
         gradable=ceiling.iou >= settings.min_ceiling and (visible or bool(boxes)),
     )
-    return Graded(grounding, visible, least_part(found, truth, ceiling.mask), why)
+    return Graded(grounding, visible, area, least_part(found, truth, ceiling.mask), why)
 
 
 def _truth(target: MaskTrack | None, view: BlindView) -> Mask | None:

@@ -129,15 +129,14 @@ def _grounding_checks(graded: Sequence[Graded], settings: VerifySettings) -> lis
     """Checks on what the blind grounder made of each turn."""
     gradable = [one for one in graded if one.grounding.gradable]
     judged = gradable[-1] if gradable else None
+    earlier = [one for one in gradable if one is not judged and one.area >= settings.min_earlier_area]
     return [
         _check_groundable(graded),
         _check_contradiction(graded),
         _check_gradable(graded, settings),
         _check_ratio("grounding", [judged] if judged else [], settings, settings.min_ratio),
         _check_targets(judged, settings),
-        _check_ratio(
-            "earlier-grounding", [one for one in gradable if one is not judged], settings, settings.min_earlier_ratio
-        ),
+        _check_ratio("earlier-grounding", earlier, settings, settings.min_earlier_ratio),
     ]
 
 

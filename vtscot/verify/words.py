@@ -27,6 +27,8 @@ SIDE_SLACK: Final = 0.14  # standard deviation of the log of a side said in frac
 LOOSE_SLACK: Final = 0.6  # and of one that was not said
 MIN_SUPPORT: Final = 0.1  # share of a box that the named colours must fill
 PRIOR: Final = 0.2  # agreement of the prior itself: what is right is as a rule a little off the rounded words
+SNAP: Final = 0.3  # share of a side by which one of its edges may move to a piece's
+ROUNDED: Final = 0.03  # of the frame: what rounding to words may move an edge, however small the thing
 FLOOR: Final = 0.3  # weight of a proposal without any colour contrast
 
 
@@ -100,11 +102,30 @@ def _near(image: Image, labels: NDArray[np.uint8], claim: Claim, place: Place) -
     yield prior
     around = _grown(prior, 0.5, 0.03 * max(width, height), width, height)
     least = max(6.0, 0.02 * prior[2] * prior[3])
+    maps = [_standing_out(image, around, prior)]
     for word_sets in (names_of, kin_of):
         names = {NAMES.index(name) for word in claim.colours for name in word_sets(word)}
         if names:
-            yield from _pieces(np.isin(labels, list(names)), around, least, prior)
-    yield from _pieces(_standing_out(image, around, prior), around, least, prior)
+            maps.append(np.isin(labels, list(names)))
+    for where in maps:
+        for piece in _pieces(where, around, least, prior):
+            yield piece
+            yield snapped(prior, piece, (width, height))
+
+
+def snapped(prior: Box, piece: Box, size: tuple[int, int]) -> Box:
+    """The prior with those edges moved to the piece's that are near: a piece may touch another thing of its colour."""
+    x0, x1 = _snapped(prior[0], prior[2], piece[0], piece[2], ROUNDED * size[0])
+    y0, y1 = _snapped(prior[1], prior[3], piece[1], piece[3], ROUNDED * size[1])
+    return (x0, y0, x1 - x0, y1 - y0)
+
+
+def _snapped(start: float, length: float, to: float, to_length: float, rounded: float) -> tuple[float, float]:
+    """Start and end along one axis."""
+    near = max(SNAP * length, rounded)
+    first = to if abs(to - start) <= near else start
+    last = to + to_length if abs(to + to_length - start - length) <= near else start + length
+    return first, max(last, first + 1.0)
 
 
 def _standing_out(image: Image, around: tuple[int, int, int, int], prior: Box) -> Mask:
@@ -195,7 +216,7 @@ def _share(sums: NDArray[np.float64], bounds: tuple[int, int, int, int]) -> floa
 def agreement(box: Box, place: Place, size: tuple[int, int]) -> float:
     """How well a box agrees with a place, in (0, 1]: Gaussian in its centre and in the logs of its sides."""
     width, height = size
-    if place.precise and box == place.box(size):
+    if place.precise and np.allclose(box, place.box(size), atol=0.5):
         return PRIOR
     w, h = box[2] / width, box[3] / height
     x, y = box[0] / width + w / 2, box[1] / height + h / 2
