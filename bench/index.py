@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +150,10 @@ def ours(root: Path, directory: Path) -> dict[str, float]:
     }
 
 
-def decoding(root: Path, sample: int) -> dict[str, float]:
+def decoding(root: Path) -> dict[str, float]:
     """Decode the masks of some tracks, evenly chosen, and take area and box from the pixels."""
     tracks = list(json.loads((root / "train" / "mask_dict.json").read_bytes()).values())
-    chosen = [rle for track in tracks[:: max(1, len(tracks) // sample)] for rle in track if rle]
+    chosen = [rle for track in tracks[:: len(tracks) // min(61, len(tracks) // 20)] for rle in track if rle]
     return {
         "sample_masks": len(chosen),
         "decoding_frames_per_second": rate(chosen, np.where),
@@ -186,7 +187,7 @@ def play(role: str, root: Path) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if role == "decode":
-        print(json.dumps(decoding(root, 60)))
+        print(json.dumps(decoding(root)))
         return
     directory = Path(tempfile.mkdtemp(dir=root))
     try:
@@ -210,8 +211,9 @@ def main() -> int:
     root = Path(tempfile.gettempdir()) / f"vtscot-bench-index-4-{tracks}"
     if not root.is_dir():
         with tempfile.TemporaryDirectory(dir=root.parent) as made:
-            generate(Path(made) / "tree", tracks, 12 if options.quick else POSES)
-            (Path(made) / "tree").rename(root)
+            generate(Path(made) / "tree", tracks, 4 if options.quick else POSES)
+            with suppress(OSError):  # another bench made it meanwhile
+                (Path(made) / "tree").rename(root)
     result = alone("decode", root) | alone("ours", root)
     result["ratio"] = result["frames_per_second"] / result["decoding_frames_per_second"]
     result["careful_ratio"] = result["frames_per_second"] / result["careful_frames_per_second"]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.trees import FRAMES, HEIGHT, WIDTH, good_masks, good_meta, index_tree, rle, write_frames, write_tree
 from vtscot.errors import DataError
 from vtscot.index import Index
+from vtscot.masks import Rle
 from vtscot.sources.registry import open_source
 
 Meta = dict[str, Any]
@@ -240,6 +244,18 @@ def test_masks_of_another_size_than_the_frames(tmp_path: Path) -> None:
     assert "(24, 33)" in index.skipped[0][2]
 
 
+def test_a_real_mask_that_is_one_column_narrower_than_its_frame(tmp_path: Path, shared_data: Path) -> None:
+    judo = shared_data / "odd" / "judo"
+    meta = good_meta()
+    meta["videos"]["cat"]["frames"] = ["frame_854x480"]
+    mask = Rle.from_array(np.asarray(Image.open(judo / "mask_853x480.png"))).coco()
+    root = write_tree(tmp_path, meta, {"1": [mask], "2": [rle(0, 0, height=480, width=854)]}, images=False)
+    shutil.copytree(judo, root / "train" / "JPEGImages" / "cat")
+    index = index_tree(root)
+    assert check_accounts(index, 2) == {"0": "mask-size"}
+    assert "(480, 853)" in index.skipped[0][2]
+
+
 @pytest.mark.parametrize(
     ("content", "name", "reason"),
     [
@@ -272,8 +288,9 @@ def test_a_folder_that_links_out_of_the_tree_is_refused(tmp_path: Path) -> None:
 
 def test_a_frame_that_claims_to_be_enormous_is_refused(tmp_path: Path) -> None:
     root = write_tree(tmp_path, good_meta(), good_masks())
-    image = Image.new("1", (30_000, 20_000))
-    image.save(root / "train" / "JPEGImages" / "cat" / "00000.png")
+    header = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 20_000, 1, 0, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (root / "train" / "JPEGImages" / "cat" / "00000.png").write_bytes(png + bytes(100))
     (root / "train" / "JPEGImages" / "cat" / "00000.jpg").unlink()
     assert check_accounts(index_tree(root), 2) == {"0": "frame-broken", "1": "frame-broken"}
 

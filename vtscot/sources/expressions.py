@@ -53,10 +53,9 @@ def parse_ids(value: object) -> tuple[str, ...] | None:
 
 def normalise(text: str) -> str:
     """`text` with single spaces, without control characters; empty where nothing visible is left."""
-    words = " ".join(text.split())
-    clean = "".join(c for c in words if unicodedata.category(c) != "Cc")
-    visible = any(unicodedata.category(c)[0] not in "CZ" for c in clean)
-    return clean if visible else ""
+    words = "".join(c for c in text if c.isspace() or unicodedata.category(c) != "Cc").split()
+    visible = any(unicodedata.category(c)[0] not in "CZ" for word in words for c in word)
+    return " ".join(words) if visible else ""
 
 
 def entries(value: object) -> list[tuple[str, object, bool]] | None:
