@@ -14,7 +14,7 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -114,15 +114,17 @@ class ChatClient:
                 return stored, None
             if self._offline:
                 raise TeacherError(f"{request.label}: the ledger has no answer", reason="not-in-ledger", retryable=True)
+            urls = await self._images.urls(request.pictures)  # before the slot: others are in flight meanwhile
             async with self._slots:
-                return await self._send(request, key, answer)
+                return await self._send(request, urls, key, answer)
 
-    async def _send(self, request: Request, key: str, answer: int) -> tuple[bytes, Dialect]:
+    async def _send(self, request: Request, urls: Sequence[str], key: str, answer: int) -> tuple[bytes, Dialect]:
         """Send until a chat completion comes and is stored; the slot is kept while waiting, to slow down with it."""
         settings, attempt = self.settings, 0
         while True:
             dialect = self._dialect
-            raw, fault = await self._try(request, key, answer, dialect)
+            content = body(request, urls, key, settings, dialect)
+            raw, fault = await self._try(request, content, key, answer)
             if fault is None:
                 return raw, dialect
             if fault.refusal and self._adapted(dialect, fault):
@@ -132,11 +134,8 @@ class ChatClient:
                 raise self._error(request, fault)
             await asyncio.sleep(pause(key, attempt, settings.backoff_s, settings.max_wait_s, fault.wait_s))
 
-    async def _try(self, request: Request, key: str, answer: int, dialect: Dialect) -> tuple[bytes, Fault | None]:
+    async def _try(self, request: Request, content: bytes, key: str, answer: int) -> tuple[bytes, Fault | None]:
         """One attempt: the raw body, stored, and what is wrong with it."""
-        urls = [await self._images.url(picture) for picture in request.pictures]
-        content = await asyncio.to_thread(body, request, urls, key, self.settings, dialect)
-        del urls
         begun = time.monotonic()
         raw, fault = await self._post(content)
         if fault is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -28,12 +29,28 @@ COLOUR: Final = (255, 0, 255)  # request.OUTLINE
 class ImageStore:
     """Data URLs of pictures, made on demand."""
 
-    def __init__(self, max_bytes: int = 64 << 20, threads: int = 2) -> None:
+    def __init__(self, max_bytes: int = 32 << 20, threads: int = 2) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._made: OrderedDict[_Key, str] = OrderedDict()
         self._making: dict[_Key, asyncio.Future[str]] = {}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="images")
+
+    async def urls(self, pictures: Sequence[Picture]) -> list[str]:
+        """The pictures of one request, put in line together: requests get ready one after the other, not all at last.
+
+        Raises FrameError where a frame cannot be read.
+        """
+        made = [self._made.get(picture.identity) for picture in pictures]
+        if all(made):
+            for picture in pictures:
+                self._made.move_to_end(picture.identity)
+            return [url for url in made if url is not None]
+        results = await asyncio.gather(*map(self.url, pictures), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if isinstance(result, str)]
 
     async def url(self, picture: Picture) -> str:
         """The picture as `data:image/jpeg;base64,...`; raises FrameError where the frame cannot be read."""
@@ -77,15 +94,17 @@ def outlined(image: Image.Image, mask: Rle) -> Image.Image:
 
     The mask may have another size than the image: it is scaled to it.
     """
-    import numpy as np
-    from PIL import Image, ImageFilter
+    from PIL import Image, ImageChops, ImageFilter
 
     from vtscot.masks import decode
 
-    inside = Image.fromarray(decode(mask).astype(np.uint8) * 255).resize(image.size, Image.Resampling.NEAREST)
-    width = max(1, min(image.size) // 160)
-    around = inside.filter(ImageFilter.MaxFilter(2 * width + 1))
-    ring = np.asarray(around) > np.asarray(inside)
+    inside = Image.fromarray(decode(mask)).convert("L").resize(image.size, Image.Resampling.NEAREST)
     result = image.copy()
-    result.paste(COLOUR, mask=Image.fromarray(ring.astype(np.uint8) * 255))
+    if (box := inside.getbbox()) is None:
+        return result
+    width = max(1, min(image.size) // 160)
+    left, top = max(0, box[0] - width), max(0, box[1] - width)
+    inside = inside.crop((left, top, min(image.width, box[2] + width), min(image.height, box[3] + width)))
+    ring = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(2 * width + 1)), inside)
+    result.paste(COLOUR, (left, top), mask=ring)
     return result

@@ -66,18 +66,18 @@ class OpenAITeacher:
         if isinstance(spatial, BaseException):
             raise spatial
         found = {"temporal": temporal.temporal, "spatial": spatial.spatial, "keyframe": temporal.keyframe}
-        request = await asyncio.to_thread(LINGUISTIC.request, moment, **found)
+        request = await LINGUISTIC.prepare(moment, **found)
         linguistic = await self._client.ask(request, LinguisticAnswer, checked)
         return temporal.keyframe, compose(temporal, spatial, linguistic)
 
     async def _temporal(self, moment: Moment) -> TemporalAnswer:
-        request = await asyncio.to_thread(TEMPORAL.request, moment)
+        request = await TEMPORAL.prepare(moment)
         return await self._client.ask(
             request, TemporalAnswer, partial(checked_keyframe, candidates=moment.step.keyframes)
         )
 
     async def _spatial(self, moment: Moment) -> SpatialAnswer:
-        request = await asyncio.to_thread(SPATIAL.request, moment)
+        request = await SPATIAL.prepare(moment)
         return await self._client.ask(request, SpatialAnswer, checked)
 
 

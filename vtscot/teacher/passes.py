@@ -11,10 +11,12 @@ None sees a frame that the policy has not been shown by this turn. `compose` alo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
@@ -25,6 +27,9 @@ from vtscot.prompts import render_prompt
 from vtscot.records import Frozen, Observation, ShownFrame, Step, Thought
 from vtscot.teacher.base import TraceTask
 from vtscot.teacher.hints import hints
+
+if TYPE_CHECKING:
+    from vtscot.frames import Frames
 
 
 class TemporalAnswer(Frozen):
@@ -47,6 +52,7 @@ class LinguisticAnswer(Frozen):
     action: str = Field(description="why look again, or why the answer is sure")
 
 
+_digests: WeakKeyDictionary[Frames, dict[int, str]] = WeakKeyDictionary()
 A = TypeVar("A", TemporalAnswer, SpatialAnswer, LinguisticAnswer)
 
 
@@ -82,13 +88,21 @@ class Pass:
 
     name: str
     answer: type[Frozen]
-    pictures: Callable[[Moment], tuple[Picture, ...]]
+    shows: Callable[[Moment], tuple[ShownFrame, ...]]
+    outlines: bool = False
+
+    async def prepare(self, moment: Moment, **found: object) -> Request:
+        """`request` for an event loop: frames whose digest is not known yet are read in a thread."""
+        indices = [frame.index for frame in self.shows(moment)]
+        if not _digests.get(moment.task.frames, {}).keys() >= set(indices):
+            await asyncio.to_thread(lambda: [_digest(moment.task.frames, index) for index in indices])
+        return self.request(moment, **found)
 
     def request(self, moment: Moment, **found: object) -> Request:
-        """The question about this moment; `found` are answers of other passes. Reads files: the frames' digests."""
+        """The question about this moment; `found` are answers of other passes."""
         parts: list[str | Picture] = []
-        for picture in self.pictures(moment):
-            parts += [f"Frame {picture.index}:", picture]
+        for frame in self.shows(moment):
+            parts += [f"Frame {frame.index}:", _picture(moment, frame, outline=self.outlines)]
         text = render_prompt(f"teacher/{self.name}.j2", **_values(moment), **found)
         return Request(
             label=f"{moment.task.query.id}, turn {moment.turn}, {self.name} pass",
@@ -104,7 +118,7 @@ def _picture(moment: Moment, frame: ShownFrame, *, outline: bool) -> Picture:
     task = moment.task
     rle = task.target.rle(frame.index) if outline and task.target is not None else None
     return Picture(
-        digest=task.frames.digest(frame.index),
+        digest=_digest(task.frames, frame.index),
         index=frame.index,
         max_pixels=frame.max_pixels,
         load=partial(task.frames.image, frame.index, frame.max_pixels),
@@ -112,21 +126,17 @@ def _picture(moment: Moment, frame: ShownFrame, *, outline: bool) -> Picture:
     )
 
 
-def _low_pictures(moment: Moment) -> tuple[Picture, ...]:
-    return tuple(_picture(moment, frame, outline=False) for frame in moment.low)
+def _digest(frames: Frames, index: int) -> str:
+    """`frames.digest`, remembered as long as the frames are: many queries show the same ones."""
+    known = _digests.setdefault(frames, {})
+    if index not in known:
+        known[index] = frames.digest(index)
+    return known[index]
 
 
-def _sharp_pictures(moment: Moment) -> tuple[Picture, ...]:
-    return tuple(_picture(moment, frame, outline=True) for frame in moment.sharp)
-
-
-def _no_pictures(moment: Moment) -> tuple[Picture, ...]:
-    return ()
-
-
-TEMPORAL: Final = Pass("temporal", TemporalAnswer, _low_pictures)
-SPATIAL: Final = Pass("spatial", SpatialAnswer, _sharp_pictures)
-LINGUISTIC: Final = Pass("linguistic", LinguisticAnswer, _no_pictures)
+TEMPORAL: Final = Pass("temporal", TemporalAnswer, lambda moment: moment.low)
+SPATIAL: Final = Pass("spatial", SpatialAnswer, lambda moment: moment.sharp, outlines=True)
+LINGUISTIC: Final = Pass("linguistic", LinguisticAnswer, lambda moment: ())
 PASSES: Final = (TEMPORAL, SPATIAL, LINGUISTIC)
 
 
