@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 
 from vtscot.masks import Rle
-from vtscot.metrics import Backend, active_backend, bound_pix, j_and_f, track_scores
+from vtscot.metrics import Backend, FrameScores, active_backend, bound_pix, j_and_f, track_scores
 from vtscot.tracks import MaskTrack
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -91,13 +92,19 @@ def made_up_tracks(frames: int = 50) -> Tracks:
 
     def blob(radius: float, ragged: float) -> Mask:
         waves = sum(0.12 / k * np.sin(k * angle + rng.uniform(0, 6.3)) for k in range(2, 9))
-        return distance + rng.normal(0, ragged, distance.shape) < radius * (1 + waves)
+        return np.asarray(distance + rng.normal(0, ragged, distance.shape) < radius * (1 + waves))
 
     def track(mask: Mask) -> MaskTrack:
         poses = (np.roll(mask, (i % 7, 2 * i - frames), (0, 1)) for i in range(frames))
         return MaskTrack(HEIGHT, WIDTH, tuple(Rle.from_array(pose).counts for pose in poses))
 
     return [(track(blob(radius, 0.3)), track(blob(radius, 0.5))) for radius in (60, 110, 180)]
+
+
+def as_dict(track: MaskTrack, i: int) -> dict[str, Any]:
+    rle = track.rle(i)
+    assert rle is not None, "every frame of these tracks has a mask"
+    return rle.coco()
 
 
 def fastest(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -116,6 +123,10 @@ def scores(tracks: Tracks, backend: Backend) -> Floats:
     return np.concatenate([np.stack(track_scores(*pair, backend=backend), axis=1) for pair in tracks])
 
 
+def frame_by_frame(pairs: Pairs, backend: Backend) -> list[FrameScores]:
+    return [j_and_f(*pair, backend=backend) for pair in pairs]
+
+
 def agreement(tracks: Tracks, pairs: Pairs, backends: Sequence[Backend]) -> float:
     """The largest difference from the released way; exits where the backends differ from each other."""
     found = [scores(tracks, backend) for backend in backends]
@@ -127,16 +138,16 @@ def agreement(tracks: Tracks, pairs: Pairs, backends: Sequence[Backend]) -> floa
 def measure(rounds: int, stride: int) -> dict[str, Any]:
     real = DATA.is_dir()
     tracks = [
-        tuple(MaskTrack(each.height, each.width, each.masks[::stride]) for each in pair)
-        for pair in (real_tracks() if real else made_up_tracks())
+        (MaskTrack(a.height, a.width, a.masks[::stride]), MaskTrack(b.height, b.width, b.masks[::stride]))
+        for a, b in (real_tracks() if real else made_up_tracks())
     ]
-    pairs = [(a.rle(i).coco(), b.rle(i).coco()) for a, b in tracks for i in range(len(a))]
+    pairs = [(as_dict(a, i), as_dict(b, i)) for a, b in tracks for i in range(len(a))]
     backends: list[Backend] = ["numpy", "numba"] if active_backend() == "numba" else ["numpy"]
     difference = agreement(tracks, pairs, backends)
     ways: dict[str, Callable[[], object]] = {"released": lambda: [released(*pair) for pair in pairs]}
     for backend in backends:
-        ways[f"{backend} tracks"] = lambda backend=backend: scores(tracks, backend)
-        ways[f"{backend} dicts"] = lambda backend=backend: [j_and_f(*pair, backend=backend) for pair in pairs]
+        ways[f"{backend} tracks"] = partial(scores, tracks, backend)
+        ways[f"{backend} dicts"] = partial(frame_by_frame, pairs, backend)
     seconds = fastest(ways, rounds)
     return {
         "data": "OSVOS predictions" if real else "made up",

@@ -64,7 +64,7 @@ def accuracy(ground_truth: Mask, prediction: Mask) -> float:
 
 
 def robustness(ground_truth: Mask, prediction: Mask, foreground: Mask) -> float:
-    return max(1 - (~ground_truth & prediction).sum() / (foreground.sum() + 1e-6), 0)
+    return max(float(1 - (~ground_truth & prediction).sum() / (foreground.sum() + 1e-6)), 0.0)
 
 
 # Random pairs -------------------------------------------------------------------------------------------------------
@@ -108,7 +108,8 @@ def shape(rng: np.random.Generator, height: int, width: int) -> Mask:
         noise,
         corner,
     )
-    return choices[int(rng.choice(10, p=[0.04, 0.04, 0.04, 0.1, 0.18, 0.1, 0.1, 0.24, 0.13, 0.03]))]
+    chosen: Mask = choices[int(rng.choice(10, p=[0.04, 0.04, 0.04, 0.1, 0.18, 0.1, 0.1, 0.24, 0.13, 0.03]))]
+    return chosen
 
 
 def pair(rng: np.random.Generator) -> tuple[Mask, Mask]:
