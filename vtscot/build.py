@@ -150,18 +150,13 @@ def input_digest(job: Job, recipe: Recipe) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def offline(recipe: Recipe) -> bool:
-    """True where no model is called: then the work is arithmetic, and goes to processes."""
-    return recipe.teacher.name == "oracle" and recipe.verify.grounder == "words"
-
-
 def drive(jobs: Sequence[Job], run: Run, source_root: Path) -> Iterator[Done]:
     """Trace and verify the jobs; results come in any order."""
     place = Workplace(run.recipe, source_root, run.index)
-    if offline(run.recipe):
-        yield from in_processes(jobs, place, cores(run.recipe))
-    else:
+    if run.recipe.asks_a_model:
         yield from in_loop(jobs, place.tools(run.ledger), run.recipe.teacher.concurrency)
+    else:
+        yield from in_processes(jobs, place, cores(run.recipe))
 
 
 def work(jobs: Sequence[Job], run: Run, clock: Clock, say: Progress) -> list[Outcome]:

@@ -127,8 +127,12 @@ async def _gather(jobs: Sequence[Job], tools: Tools, concurrency: int) -> AsyncG
             if not running:
                 return
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            failures = [error for task in done if (error := task.exception()) is not None]
             for task in done:
-                yield task.result()
+                if task.exception() is None:
+                    yield task.result()  # what is finished is saved, whatever happened to its neighbours
+            if failures:
+                raise failures[0]
     finally:
         for task in running:
             task.cancel()

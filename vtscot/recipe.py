@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from vtscot.budget import PRESETS, Budget
 from vtscot.errors import UsageError
@@ -69,6 +69,17 @@ class Recipe(Frozen):
                 raise ValueError(f"no budget preset {value!r}; there are {', '.join(PRESETS)}")
             return PRESETS[value]
         return value
+
+    @model_validator(mode="after")
+    def _a_model_is_named(self) -> Recipe:
+        if self.asks_a_model and self.teacher.model is None:
+            raise ValueError("the endpoint needs a model: name one with --model")
+        return self
+
+    @property
+    def asks_a_model(self) -> bool:
+        """False where everything is offline: then the work is arithmetic, and goes to processes."""
+        return self.teacher.name == "openai" or self.verify.grounder == "openai"
 
     def flat(self) -> dict[str, object]:
         """All settings as dotted keys."""
@@ -131,7 +142,7 @@ def _parse_set(assignment: str) -> tuple[str, object]:
 
 
 def _choose_grounder(tree: dict[str, Any]) -> None:
-    """Where the recipe names no grounder, thoughts written by a model are grounded by a model, others by their words."""
+    """Where the recipe names none: thoughts written by a model are grounded by a model, others by their words."""
     teacher, verify = tree.get("teacher"), tree.setdefault("verify", {})
     if isinstance(teacher, dict) and isinstance(verify, dict):
         verify.setdefault("grounder", "openai" if teacher.get("name") == "openai" else "words")
@@ -177,4 +188,4 @@ def load_recipe(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{name}: {where}: {first['msg']}") from error
+        raise UsageError(f"{name}: {where + ': ' if where else ''}{first['msg']}") from error

@@ -12,6 +12,8 @@ import sys
 from vtscot.cli.app import app
 from vtscot.errors import VtscotError
 
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run `vtscot`; never returns normally."""
@@ -23,14 +25,12 @@ def run(arguments: list[str]) -> int:
     try:
         app(arguments, prog_name="vtscot", standalone_mode=True)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
+        code = end.code if isinstance(end.code, int) else 1
+        return _interrupted(arguments) if code == INTERRUPTED else code
     except VtscotError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _interrupted(arguments)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; nothing can be said
-        return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
             raise
@@ -44,4 +44,4 @@ def _say(message: str, code: int) -> int:
 
 
 def _interrupted(arguments: list[str]) -> int:
-    return _say(f"interrupted; go on with: {shlex.join(['vtscot', *arguments])}", 130)
+    return _say(f"interrupted; go on with: {shlex.join(['vtscot', *arguments])}", INTERRUPTED)
