@@ -1,4 +1,4 @@
-"""The openai teacher and the blind grounder against a real local server: what they send, and what they make of it."""
+"""The openai teacher against a real local server: what it sends, and what it makes of the answers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.server import Body, ScriptedServer, completion, images, schema_brain, schema_of, texts
+from tests.server import Body, ScriptedServer, images, schema_brain, schema_of, texts
 from vtscot.budget import Budget
 from vtscot.endpoint.client import ChatClient
-from vtscot.endpoint.images import ImageStore, outlined
-from vtscot.endpoint.request import Picture
 from vtscot.endpoint.settings import EndpointSettings
 from vtscot.episode import episode_of, observations
 from vtscot.errors import FrameError, TeacherError
@@ -33,8 +31,6 @@ from vtscot.teacher.hints import direction, hints
 from vtscot.teacher.openai import OpenAITeacher, with_keyframe
 from vtscot.teacher.passes import PASSES
 from vtscot.tracks import MaskTrack
-from vtscot.verify.base import BlindView
-from vtscot.verify.openai import OpenAIGrounder
 
 SIZE = (96, 64)  # width, height
 COUNT = 30
@@ -336,95 +332,3 @@ def test_hints_speak_of_shown_frames_only() -> None:
 )
 def test_directions_are_those_of_the_picture(radians: float, words: str) -> None:
     assert direction(radians) == words
-
-
-def test_an_outline_lies_around_the_object_and_not_on_it() -> None:
-    image = Image.new("RGB", SIZE, (90, 90, 90))
-    result = np.asarray(outlined(image, square()))
-    assert (result[20:40, 30:60] == 90).all()
-    assert (result[19, 30:60] == (255, 0, 255)).all()
-    assert (result[10, :] == 90).all()
-
-
-def test_an_outline_is_scaled_to_the_image() -> None:
-    result = np.asarray(outlined(Image.new("RGB", (48, 32)), square()))
-    assert (result[10:20, 15:30] == 0).all()
-    assert (result[9, 15:30] == (255, 0, 255)).all()
-
-
-def test_an_image_is_made_once_and_the_oldest_is_forgotten() -> None:
-    made: list[int] = []
-
-    def picture(index: int) -> Picture:
-        def load() -> Image.Image:
-            made.append(index)
-            return Image.new("RGB", (64, 64), (index, 0, 0))
-
-        return Picture(str(index), index, 64 * 64, load)
-
-    async def run() -> None:
-        first = await ImageStore().url(picture(0))
-        store = ImageStore(max_bytes=int(2.5 * len(first)))
-        await asyncio.gather(*(store.url(picture(1)) for _ in range(5)))
-        await store.url(picture(2))
-        await store.url(picture(1))  # used again: 2 is the oldest now
-        await store.url(picture(3))
-        await store.url(picture(1))
-        await store.url(picture(2))
-        store.close()
-
-    asyncio.run(run())
-    assert made == [0, 1, 2, 3, 2]
-
-
-def view(size: tuple[int, int] = SIZE) -> BlindView:
-    thought = Thought(temporal="It enters.", spatial="A dog in the middle.", linguistic="Only the dog.", action="Sure.")
-    return BlindView(np.full((64, 96, 3), 90, np.uint8), size, 12, "the dog", thought)
-
-
-def ground(ledger: Ledger, url: str, seen: BlindView) -> tuple[tuple[float, float, float, float], ...]:
-    async def run() -> tuple[tuple[float, float, float, float], ...]:
-        client = ChatClient(settings(url), ledger)
-        try:
-            return await OpenAIGrounder(client).ground(seen)
-        finally:
-            await client.close()
-
-    return asyncio.run(run())
-
-
-def test_the_grounder_answers_in_pixels_of_the_original_frame(ledger: Ledger) -> None:
-    with ScriptedServer() as server:
-        assert ground(ledger, server.base_url, view((960, 640))) == ((288.0, 192.0, 384.0, 256.0),)
-        assert ground(ledger, server.base_url, view((960, 640))) == ((288.0, 192.0, 384.0, 256.0),)
-    assert len(server.requests) == 1
-
-
-def test_the_grounder_shows_the_unmarked_frame_and_the_thought_alone(ledger: Ledger) -> None:
-    with ScriptedServer() as server:
-        ground(ledger, server.base_url, view())
-    body = server.requests[0]
-    assert np.abs(pixels(images(body)[0]).astype(int) - 90).max() <= 2
-    assert "A dog in the middle." in texts(body)
-    assert not {"hint", "outline", "mask", "plan"} & set(texts(body).lower().split())
-
-
-def test_no_boxes_mean_not_here(ledger: Ledger) -> None:
-    with ScriptedServer(lambda body: '{"boxes": []}') as server:
-        assert ground(ledger, server.base_url, view()) == ()
-
-
-@pytest.mark.parametrize(
-    "box",
-    [
-        pytest.param([500, 0, 100, 900], id="turned_round"),
-        pytest.param([0, 0, 1001, 900], id="outside"),
-        pytest.param([0, 0, 0, 0], id="no_area"),
-    ],
-)
-def test_boxes_that_are_none_are_refused(ledger: Ledger, box: list[int]) -> None:
-    named = dict(zip(("x_min", "y_min", "x_max", "y_max"), box, strict=True))
-    reply = completion(json.dumps({"boxes": [named]}))
-    with ScriptedServer(script=lambda number, body: reply) as server, pytest.raises(TeacherError) as caught:
-        ground(ledger, server.base_url, view())
-    assert caught.value.reason == "schema"
