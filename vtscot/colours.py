@@ -64,7 +64,7 @@ _KIN: Final[dict[str, tuple[str, ...]]] = {
     "beige": ("brown", "grey", "white"),
     "turquoise": ("green", "blue"),
 }
-_WORD: Final = re.compile(r"\b(" + "|".join(sorted((*NAMES, *_ALIASES), key=len, reverse=True)) + r")(?:ish)?\b")
+_WORD: Final = re.compile(r"\b(" + "|".join(sorted((*NAMES, *_ALIASES), key=len, reverse=True)) + r")(?:d?ish)?\b")
 
 _BITS: Final = 5  # per channel of the table that names pixels
 

@@ -307,7 +307,8 @@ def _some(things: Sequence[Thing], moment: Moment) -> str:
 
 
 def _about(moment: Moment, bank: Sequence[str], words: Sequence[str], **values: str) -> str:
-    """A sentence whose subject are some words of the expression."""
+    """A sentence whose subject are some words of the expression, or all of it where it has no words."""
+    words = words or (quotable(moment.expression),)
     quoted = listed([f'"{word}"' for word in dict.fromkeys(words)])
     distinct = len(set(words))
     named = {"name": "name" if distinct > 1 else "names"}
