@@ -59,7 +59,7 @@ def explain(error: BaseException, path: Path) -> RunError:
     """The RunError for a failure of SQLite or the file system at `path`, with the way out."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(f"no space left for {path}: free some space and run the same command again; what is stored is safe")
+        return RunError(f"no space left for {path}: free some space and run the same command again")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return RunError(f"{path} is damaged ({error}): restore it from a copy, or choose another --run")
     return RunError(f"cannot use {path} ({error}): check disk and permissions, then run the same command again")
