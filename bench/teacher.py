@@ -181,7 +181,7 @@ def run(name: str, work: Sequence[Moment], ask: Pass, *, distinct: bool = False)
 
 
 def main() -> None:
-    """Print the figures; the `shared` one is held to its bound."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="256 requests, only the figure itself")
     parser.add_argument("--json", action="store_true")
