@@ -23,6 +23,7 @@ from vtscot.tracks import MaskTrack
 BENCH = Path(__file__).resolve().parents[1] / "bench" / "index.py"
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_real_tree_against_decoded_masks(shared_data: Path, tmp_path: Path) -> None:
     index = build_index(open_source("mevis", shared_data / "mevis", "train"), tmp_path)
     assert len(index.queries) == 11
@@ -195,6 +196,15 @@ def test_a_broken_index_says_so(name: str, content: bytes | None, message: str, 
     with pytest.raises(DataError, match=message) as caught:
         open_index(root / "index")
     assert "\n" not in str(caught.value)
+
+
+def test_masks_of_another_index_are_told(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    index_tree(write_tree(first, good_meta(), good_masks()))
+    index_tree(write_tree(second, good_meta(), good_masks() | {"1": [rle(0, 0)]}))
+    (first / "index" / "masks.parquet").write_bytes((second / "index" / "masks.parquet").read_bytes())
+    with pytest.raises(DataError, match="not of the same index"):
+        open_index(first / "index")
 
 
 def test_a_full_disk_is_an_error_and_leaves_no_index(demo_root: Path, tmp_path: Path) -> None:

@@ -93,20 +93,17 @@ class _FrameError(MaskError):
 
 def _counts(entries: RawTrack) -> tuple[Size | None, list[bytes | None]]:
     """The one size of a track's masks and their compressed counts, unchecked but for what had to be converted."""
-    counts: list[bytes | None] = []
-    size: Size | None = None
-    for frame, entry in enumerate(entries):
-        mask = entry if entry is None or type(entry) is RawMask else _united(frame, entry)
-        if mask is None:
-            counts.append(None)
-            continue
-        if mask.size != size:
-            if size is not None:
-                raise _FrameError(frame, f"a mask of {mask.size} among masks of {size} (height, width)")
-            size = mask.size
-        text = mask.counts
-        counts.append(text.encode() if type(text) is str else _packed(frame, mask))
-    return size, counts
+    found = [e if e is None or type(e) is RawMask else _united(i, e) for i, e in enumerate(entries)]
+    sizes = {mask.size for mask in found if mask is not None}
+    if len(sizes) > 1:
+        known = [(mask.size, i) for i, mask in enumerate(found) if mask is not None]
+        other, frame = next((size, i) for size, i in known if size != known[0][0])
+        raise _FrameError(frame, f"a mask of {other} among masks of {known[0][0]} (height, width)")
+    counts = [
+        None if mask is None else mask.counts.encode() if type(mask.counts) is str else _packed(frame, mask)
+        for frame, mask in enumerate(found)
+    ]
+    return (sizes.pop() if sizes else None), counts
 
 
 def _united(frame: int, entry: RawEntry) -> RawMask | None:

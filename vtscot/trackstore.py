@@ -116,7 +116,9 @@ class TrackStore:
         self.rows: dict[str, int] = {anno_id: row for row, anno_id in enumerate(columns["anno_id"])}
         masks = _parquet(self._path)
         self._metadata = masks.metadata
-        self._area, self._box = _measures(masks, int(self._starts[-1]))
+        if self._metadata.num_rows != self._starts[-1]:
+            raise DataError(f"{self._path}: not of the same index as {TRACKS}; delete the index to build it anew")
+        self._area, self._box = _measures(masks)
 
     def table(self, anno_id: str) -> TrackTable:
         """Areas and boxes of one track: views, nothing is copied or read."""
@@ -150,8 +152,9 @@ def _parquet(path: Path, metadata: Any = None) -> Any:
         raise DataError(f"{path}: cannot be read ({error}); delete the index to build it anew") from None
 
 
-def _measures(masks: Any, rows: int) -> tuple[Ints, Floats]:
-    """Areas (rows,) and boxes (rows, 4) of the whole file, a row group at a time."""
+def _measures(masks: Any) -> tuple[Ints, Floats]:
+    """Areas (N,) and boxes (N, 4) of the whole file, a batch at a time."""
+    rows = masks.metadata.num_rows
     area, box = np.zeros(rows, np.int64), np.zeros((rows, 4), np.float64)
     start = 0
     for batch in masks.iter_batches(1 << 16, columns=["area", *_BOX], use_threads=False):
@@ -160,7 +163,5 @@ def _measures(masks: Any, rows: int) -> tuple[Ints, Floats]:
         for i in range(4):
             box[start:end, i] = batch.column(i + 1).to_numpy()
         start = end
-    if start != rows:
-        raise DataError(f"{masks}: {start} rows for {rows} frames; delete the index to build it anew")
     area.flags.writeable = box.flags.writeable = False
     return area, box

@@ -53,6 +53,8 @@ def parse_ids(value: object) -> tuple[str, ...] | None:
 
 def normalise(text: str) -> str:
     """`text` with single spaces, without control characters; empty where nothing visible is left."""
+    if text.isascii() and text.isprintable() and "  " not in text and text == text.strip():
+        return text  # nearly all are
     words = "".join(c for c in text if c.isspace() or unicodedata.category(c) != "Cc").split()
     visible = any(unicodedata.category(c)[0] not in "CZ" for word in words for c in word)
     return " ".join(words) if visible else ""
