@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from vtscot.records import Plan, Thought
 from vtscot.teacher.base import TraceTask
-from vtscot.teacher.oracle_parts import Moment, compose
+from vtscot.teacher.oracle_moment import Moment
+from vtscot.teacher.oracle_parts import compose
 from vtscot.teacher.oracle_scene import Scene
 from vtscot.teacher.oracle_words import Phrases
 

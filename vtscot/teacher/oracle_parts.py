@@ -4,80 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from vtscot.colours import kin_of, names_of, read_colours
 from vtscot.cues import cues_of
-from vtscot.describe import VARIANTS, region, say_place
-from vtscot.language import NEGATIONS, NUMBERS, content_words, quotable, word_set
-from vtscot.records import Fact, Observation, Selection, Step, Thought
+from vtscot.describe import VARIANTS, say_place
+from vtscot.records import Thought
 from vtscot.teacher import oracle_words as say
-from vtscot.teacher.oracle_scene import Scene, Thing, Trail
-from vtscot.teacher.oracle_words import Phrases, agree, listed
+from vtscot.teacher.oracle_expression import linguistic
+from vtscot.teacher.oracle_moment import NAMED, Moment, brief, counted, looks
+from vtscot.teacher.oracle_scene import Thing, Trail
+from vtscot.teacher.oracle_words import agree, listed
 
 MOVED: Final = 0.06  # of the frame: a smaller shift is no movement worth a word
-NAMED: Final = 2  # other objects named in one thought, at most
 _CHANGE: Final = re.compile(r"\b(?:chang|becom|fad|colou?r|turns? (?!back|around|round)|only at first|stops being)")
-_STARTERS: Final = word_set(
-    "that which who with in on to from above below behind near nearest left right top bottom first last"
-)
-_GENERIC: Final = word_set("object objects thing things shape shapes item items")
-_NOUNS: Final = frozenset(("cross", "crosses"))  # listed as verbs of motion, but also shapes
-_WORD: Final = re.compile(r"[a-z]+(?:'[a-z]+)?")
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One turn as the writer knows it: what has been shown, what is decoded, what will be done next."""
-
-    scene: Scene
-    phrases: Phrases
-    turn: int
-    observation: Observation
-    shown: tuple[int, ...]  # all frames shown so far, in order
-    step: Step
-    answers: bool
-
-    @property
-    def selection(self) -> Selection:
-        return self.step.selection
-
-    @property
-    def facts(self) -> tuple[Fact, ...]:
-        """What justifies the step that is decided on now."""
-        return self.step.facts
-
-    @property
-    def expression(self) -> str:
-        return self.scene.task.query.expression
-
-    @property
-    def absent(self) -> bool:
-        """True for a no-target query."""
-        return self.scene.task.target is None
-
-    @property
-    def plural(self) -> bool:
-        return self.scene.targets_meant > 1
-
-    @property
-    def subject(self) -> str:
-        return "the targets" if self.plural else "the target"
-
-    def say(self, bank: Sequence[str], skip: int = 0, **values: str) -> str:
-        """A sentence about the target or targets."""
-        subject = self.subject
-        text = agree(
-            self.phrases.pick(bank, skip), plural=self.plural, subject=subject, Subject=say.capital(subject), **values
-        )
-        return text.replace("seen of it.", "seen of them.") if self.plural else text
-
-    def around(self) -> str:
-        """The selection in words, by the nearest frames that have been shown."""
-        start = max((i for i in self.shown if i <= self.selection.start), default=self.shown[0])
-        end = min((i for i in self.shown if i >= self.selection.end), default=self.shown[-1])
-        return f"around frame {start}" if start == end else f"between frame {start} and frame {end}"
 
 
 def compose(moment: Moment) -> Thought:
@@ -221,98 +160,6 @@ def _place(moment: Moment, thing: Thing, number: int, count: int) -> str:
         place=place,
         colours=looks(thing.colours),
     )
-
-
-def looks(colours: Sequence[str]) -> str:
-    return listed(colours)
-
-
-def brief(thing: Thing, size: tuple[int, int]) -> str:
-    """Another object by colour and rough place: "a red one in the upper left"."""
-    x, y = thing.centre
-    colour = looks(thing.colours) or "small"
-    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} one {region(x / size[0], y / size[1])}"
-
-
-def counted(things: Sequence[str]) -> list[str]:
-    """Descriptions by `brief`, two equal ones taken together: "two red ones in the upper left"."""
-    distinct = list(dict.fromkeys(things))
-    return [
-        re.sub(r"^an? (.*?) one ", r"two \1 ones ", thing) if things.count(thing) == 2 else thing for thing in distinct
-    ]
-
-
-def linguistic(moment: Moment, targets: Sequence[Thing], others: Sequence[Thing]) -> str:
-    """Which words single the target out, and what they exclude."""
-    expression = quotable(moment.expression)
-    words = tuple(_WORD.findall(expression.lower()))
-    sentences = [moment.say(say.QUOTE, exp=expression)]
-    colours = [word for word in read_colours(expression) if _worn(word, targets)]
-    timed = [word for word in words if cues_of(word).weight > 0 and word not in colours and word not in _NOUNS]
-    rest = [word for word in content_words(expression) if word not in colours and word not in _GENERIC]
-    if moment.absent:
-        sentences += [_about(moment, say.TIME, timed)] if timed else []
-        return " ".join([*sentences, _about(moment, say.PLAIN_NONE, content_words(expression))])
-    if colours:
-        sentences.append(_about(moment, say.COLOUR, colours))
-    if timed:
-        sentences.append(_about(moment, say.TIME, timed))
-    sentences += _sets(moment, words)
-    sentences.append(_contrast(moment, colours, _decisive(rest, words), targets, others))
-    return " ".join(sentences)
-
-
-def _contrast(
-    moment: Moment,
-    colours: Sequence[str],
-    rest: Sequence[str],
-    targets: Sequence[Thing],
-    others: Sequence[Thing],
-) -> str:
-    """What the words exclude: the look-alikes if there are any, else whatever has another colour."""
-    rivals = [thing for thing in others if targets and set(thing.colours) & set(targets[0].colours)]
-    excluded = [thing for thing in others if colours and not any(_worn(word, [thing]) for word in colours)]
-    if rivals and rest:
-        return _about(moment, say.RIVALS, rest, things=_some(rivals, moment))
-    if excluded:
-        return moment.say(say.EXCLUDES, things=_some(excluded, moment))
-    named = rest or colours or content_words(moment.expression)
-    return _about(moment, say.PLAIN if len(set(named)) > 1 else say.PLAIN_ONE, named)
-
-
-def _decisive(rest: Sequence[str], words: Sequence[str]) -> Sequence[str]:
-    """The content words after the noun, where the expression says more than what the thing is."""
-    after = [i for i, word in enumerate(words) if word in _STARTERS or (cues_of(word).weight and word not in _NOUNS)]
-    tail = set(words[after[0] :]) if after else set(words)
-    return [word for word in rest if word in tail] or rest
-
-
-def _sets(moment: Moment, words: Sequence[str]) -> list[str]:
-    """What the expression says of number and negation."""
-    numbers = [word for word in words if word in NUMBERS]
-    negations = [word for word in words if word in NEGATIONS]
-    told = [_about(moment, say.SEVERAL, numbers)] if numbers and moment.plural else []
-    return told + ([_about(moment, say.NEGATION, negations)] if negations else [])
-
-
-def _worn(word: str, things: Sequence[Thing]) -> bool:
-    """True where one of the things has the colour that `word` names, light and shade allowed for."""
-    own, kin = set(names_of(word)), kin_of(word)
-    return any(own & set(thing.colours) or (thing.colours and kin.issuperset(thing.colours)) for thing in things)
-
-
-def _some(things: Sequence[Thing], moment: Moment) -> str:
-    briefs = counted([brief(thing, moment.scene.size) for thing in things[:NAMED]])
-    return listed([re.sub(r"^(?:an? |(?=two ))", "the other ", text) for text in briefs])
-
-
-def _about(moment: Moment, bank: Sequence[str], words: Sequence[str], **values: str) -> str:
-    """A sentence whose subject are some words of the expression, or all of it where it has no words."""
-    words = words or (quotable(moment.expression),)
-    quoted = listed([f'"{word}"' for word in dict.fromkeys(words)])
-    distinct = len(set(words))
-    named = {"name": "name" if distinct > 1 else "names"}
-    return agree(moment.phrases.pick(bank), plural=distinct > 1, words=quoted, **named, **values)
 
 
 def action(moment: Moment, targets: Sequence[Thing], others: Sequence[Thing]) -> str:
