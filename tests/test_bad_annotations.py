@@ -286,9 +286,10 @@ def test_a_folder_that_links_out_of_the_tree_is_refused(tmp_path: Path) -> None:
     assert check_accounts(index_tree(root), 2) == {"0": "bad-name", "1": "bad-name"}
 
 
-def test_a_frame_that_claims_to_be_enormous_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [case((30_000, 20_000), id="600 Mpx"), case((12_000, 10_000), id="120 Mpx")])
+def test_a_frame_that_claims_to_be_enormous_is_refused(size: tuple[int, int], tmp_path: Path) -> None:
     root = write_tree(tmp_path, good_meta(), good_masks())
-    header = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 20_000, 1, 0, 0, 0, 0)
+    header = b"IHDR" + struct.pack(">IIBBBBB", *size, 1, 0, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     (root / "train" / "JPEGImages" / "cat" / "00000.png").write_bytes(png + bytes(100))
     (root / "train" / "JPEGImages" / "cat" / "00000.jpg").unlink()
