@@ -20,9 +20,9 @@ from typing import Any
 from vtscot.budget import preset
 from vtscot.demo import write_demo
 from vtscot.index import build_index
-from vtscot.planting import PLANTERS, Case
 from vtscot.segmenter import open_segmenter
 from vtscot.selftest import cases, judge, plant_all
+from vtscot.selftest.planting import PLANTERS, Case
 from vtscot.sources.registry import open_source
 from vtscot.verify import open_grounder
 from vtscot.verify.base import VerifySettings

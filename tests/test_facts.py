@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from vtscot.cues import cues_of
 from vtscot.errors import DataError
-from vtscot.facts import DEFAULT_KEYFRAMES, facts_of
-from vtscot.keyframes import candidates, quality
+from vtscot.mining.facts import DEFAULT_KEYFRAMES, facts_of
+from vtscot.mining.keyframes import candidates, quality
+from vtscot.mining.scene import bridged, runs, scene_of
 from vtscot.records import Fact
-from vtscot.scene import bridged, runs, scene_of
 from vtscot.tracks import TrackTable
+from vtscot.words.cues import cues_of
 
 HEIGHT, WIDTH, FRAMES = 240, 320, 60
 Table = Callable[..., TrackTable]

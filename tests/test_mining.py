@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vtscot.budget import PRESETS, Budget
-from vtscot.difficulty import DifficultySettings
 from vtscot.episode import first_observation
 from vtscot.errors import DataError
-from vtscot.keyframes import KeyframeSettings, near, quality
 from vtscot.mining import MiningSettings, mine
+from vtscot.mining.difficulty import DifficultySettings
+from vtscot.mining.keyframes import KeyframeSettings, near, quality
+from vtscot.mining.scene import scene_of
 from vtscot.records import Plan, Query
-from vtscot.scene import scene_of
 from vtscot.tracks import TrackTable
 
 HEIGHT, WIDTH = 240, 320

@@ -15,15 +15,15 @@ from vtscot.episode import dialogue
 from vtscot.grammar import parse_turn, render_thought, render_turn
 from vtscot.index import build_index
 from vtscot.masks import Rle
-from vtscot.planting import Case
 from vtscot.records import Episode, Fact, Thought
 from vtscot.selftest import cases
+from vtscot.selftest.planting import Case
 from vtscot.sources.registry import open_source
 from vtscot.teacher.oracle import OracleTeacher
-from vtscot.teacher.oracle_moment import counted
-from vtscot.teacher.oracle_parts import way
-from vtscot.teacher.oracle_scene import Scene, Trail
-from vtscot.teacher.oracle_words import Phrases, agree, listed
+from vtscot.teacher.oracle.moment import counted
+from vtscot.teacher.oracle.parts import way
+from vtscot.teacher.oracle.scene import Scene, Trail
+from vtscot.teacher.oracle.words import Phrases, agree, listed
 from vtscot.tracks import MaskTrack
 from vtscot.verify.text import check_leakage
 

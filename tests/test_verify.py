@@ -13,10 +13,10 @@ from vtscot.budget import preset
 from vtscot.errors import UsageError
 from vtscot.index import build_index
 from vtscot.masks import Rle
-from vtscot.planting import PLANTERS, Case
 from vtscot.records import Box, Selection, Thought, Verdict
 from vtscot.segmenter import open_segmenter
 from vtscot.selftest import cases, judge, plant_all
+from vtscot.selftest.planting import PLANTERS, Case
 from vtscot.sources.registry import open_source
 from vtscot.tracks import MaskTrack
 from vtscot.verify import CHECKS, open_grounder

@@ -154,7 +154,8 @@ def drive(jobs: Sequence[Job], run: Run, source_root: Path) -> Iterator[Done]:
     """Trace and verify the jobs; results come in any order."""
     place = Workplace(run.recipe, source_root, run.index)
     if run.recipe.asks_a_model:
-        yield from in_loop(jobs, place.tools(run.ledger), run.recipe.teacher.concurrency)
+        # Twice as many queries as requests in flight: pictures of the next are made while the endpoint thinks.
+        yield from in_loop(jobs, place.tools(run.ledger), 2 * run.recipe.teacher.concurrency)
     else:
         yield from in_processes(jobs, place, cores(run.recipe))
 

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import rlemasklib
 from rlemasklib import RLEMask
 
+from vtscot.counts import MAX_PIXELS, as_counts, brief, check_size, well_formed
 from vtscot.errors import MaskError
-from vtscot.runs import MAX_PIXELS, as_counts, brief, check_size, well_formed
 
 # A first run and a second one whose lowest digit is not 0: some pixel is foreground.
 _HAS_FOREGROUND: Final = re.compile(rb"[P-o]*[0-O][1-OQ-o]")

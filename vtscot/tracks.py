@@ -13,9 +13,9 @@ from typing import TypeVar
 import numpy as np
 
 from vtscot import masks
+from vtscot.counts import check_size
 from vtscot.errors import MaskError
 from vtscot.masks import Bools, CropBox, Floats, Ints, Measured, Order, Rle
-from vtscot.runs import check_size
 
 Spans = tuple[tuple[int, int], ...]
 _T = TypeVar("_T")

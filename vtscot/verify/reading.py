@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from vtscot.colours import read_colours
-from vtscot.describe import Place, read_place
+from vtscot.words.colours import read_colours
+from vtscot.words.places import Place, read_place
 
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[\"'(A-Z0-9])")
 _CONTRAST: Final = re.compile(

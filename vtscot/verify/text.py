@@ -9,9 +9,9 @@ from typing import Final
 
 from vtscot.errors import EpisodeError
 from vtscot.grammar import TITLES, parse_turn, render_turn
-from vtscot.language import QUOTED_WORDS, content_words, function_share, stem, words_of
 from vtscot.records import Check, Episode, Thought, Turn
 from vtscot.verify.base import VerifySettings
+from vtscot.words.english import QUOTED_WORDS, content_words, function_share, stem, words_of
 
 _HINTS: Final = re.compile(
     r"\b(?:ground[ -]?truth|annotat\w*|segmentation(?: mask)?|masks?|masked|bounding[ -]box(?:es)?|bbox\w*|"

@@ -15,12 +15,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vtscot.colours import NAMES, kin_of, name_pixels, names_of, read_colours
-from vtscot.describe import Place
 from vtscot.records import Box
 from vtscot.segmenter.base import Image, Mask, clip_box
 from vtscot.verify.base import BlindView, Ungroundable
 from vtscot.verify.reading import Claim, read_spatial
+from vtscot.words.colours import NAMES, kin_of, name_pixels, names_of, read_colours
+from vtscot.words.places import Place
 
 PIXELS: Final = 1 << 17  # area of the image that is searched
 SIDE_SLACK: Final = 0.14  # standard deviation of the log of a side said in fractions

@@ -17,9 +17,9 @@ import math
 import numpy as np
 from pydantic import Field, model_validator
 
-from vtscot.cues import Cues
+from vtscot.mining.scene import Scene
 from vtscot.records import Fact, Frozen
-from vtscot.scene import Scene
+from vtscot.words.cues import Cues
 
 Share = Field(ge=0, le=1)
 

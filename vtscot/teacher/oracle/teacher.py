@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from vtscot.records import Plan, Thought
 from vtscot.teacher.base import TraceTask
-from vtscot.teacher.oracle_moment import Moment
-from vtscot.teacher.oracle_parts import compose
-from vtscot.teacher.oracle_scene import Scene
-from vtscot.teacher.oracle_words import Phrases
+from vtscot.teacher.oracle.moment import Moment
+from vtscot.teacher.oracle.parts import compose
+from vtscot.teacher.oracle.scene import Scene
+from vtscot.teacher.oracle.words import Phrases
 
 
 class OracleTeacher:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vtscot.describe import region
 from vtscot.records import Fact, Observation, Selection, Step
-from vtscot.teacher import oracle_words as say
-from vtscot.teacher.oracle_scene import Scene, Thing
-from vtscot.teacher.oracle_words import Phrases, agree, listed
+from vtscot.teacher.oracle import words as say
+from vtscot.teacher.oracle.scene import Scene, Thing
+from vtscot.teacher.oracle.words import Phrases, agree, listed
+from vtscot.words.places import region
 
 NAMED: Final = 2  # other objects named in one thought, at most
 

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from vtscot.masks import Bools, Floats
+from vtscot.mining.scene import Scene, millionths, runs
 from vtscot.records import FactKind, Frozen
-from vtscot.scene import Scene, millionths, runs
 
 KEPT = 2
 """Objects reported per kind of relation: those for which it is strongest."""

@@ -25,12 +25,12 @@ from typing import Final, Literal, get_args
 import numpy as np
 from pydantic import Field
 
-from vtscot.keyframes import KeyframeSettings, best_frame, quality
 from vtscot.masks import Floats
-from vtscot.motion import Course, MotionSettings, course, smooth
+from vtscot.mining.keyframes import KeyframeSettings, best_frame, quality
+from vtscot.mining.motion import Course, MotionSettings, course, smooth
+from vtscot.mining.relations import Draft, RelationSettings, relation_drafts
+from vtscot.mining.scene import Scene, millionths, scene_of
 from vtscot.records import Fact, FactKind, Frozen
-from vtscot.relations import Draft, RelationSettings, relation_drafts
-from vtscot.scene import Scene, millionths, scene_of
 from vtscot.tracks import TrackTable
 
 _ORDER: Final = {kind: place for place, kind in enumerate(get_args(FactKind))}

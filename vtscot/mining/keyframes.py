@@ -13,8 +13,8 @@ import numpy as np
 from pydantic import Field
 
 from vtscot.masks import Floats
+from vtscot.mining.scene import Scene
 from vtscot.records import Frozen
-from vtscot.scene import Scene
 
 
 class KeyframeSettings(Frozen):

@@ -14,9 +14,9 @@ from vtscot.budget import Budget
 from vtscot.episode import episode_of, observations
 from vtscot.index import Index
 from vtscot.mining import MiningSettings, mine
-from vtscot.planting import PLANTERS, Case
 from vtscot.records import Verdict
 from vtscot.segmenter.base import Segmenter
+from vtscot.selftest.planting import PLANTERS, Case
 from vtscot.sources.base import Source
 from vtscot.teacher.base import Teacher, TraceTask
 from vtscot.teacher.oracle import OracleTeacher

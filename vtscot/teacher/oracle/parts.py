@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from vtscot.cues import cues_of
-from vtscot.describe import VARIANTS, say_place
 from vtscot.records import Thought
-from vtscot.teacher import oracle_words as say
-from vtscot.teacher.oracle_expression import linguistic
-from vtscot.teacher.oracle_moment import NAMED, Moment, brief, counted, looks
-from vtscot.teacher.oracle_scene import Thing, Trail
-from vtscot.teacher.oracle_words import agree, listed
+from vtscot.teacher.oracle import words as say
+from vtscot.teacher.oracle.expression import linguistic
+from vtscot.teacher.oracle.moment import NAMED, Moment, brief, counted, looks
+from vtscot.teacher.oracle.scene import Thing, Trail
+from vtscot.teacher.oracle.words import agree, listed
+from vtscot.words.cues import cues_of
+from vtscot.words.places import VARIANTS, say_place
 
 MOVED: Final = 0.06  # of the frame: a smaller shift is no movement worth a word
 _CHANGE: Final = re.compile(r"\b(?:chang|becom|fad|colou?r|turns? (?!back|around|round)|only at first|stops being)")

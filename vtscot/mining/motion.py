@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from vtscot.masks import Bools, Floats, Ints
+from vtscot.mining.scene import Scene, Span, bridged, runs
 from vtscot.records import Frozen
-from vtscot.scene import Scene, Span, bridged, runs
 
 
 class MotionSettings(Frozen):

@@ -12,11 +12,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vtscot.colours import dominant
 from vtscot.pieces import box_of, fitted, gap, split
 from vtscot.records import Box, Fact
 from vtscot.teacher.base import TraceTask
 from vtscot.tracks import MaskTrack
+from vtscot.words.colours import dominant
 
 MIN_AREA = 2e-4
 """Share of the frame below which nobody would notice a thing."""

@@ -29,16 +29,16 @@ import numpy as np
 from pydantic import Field
 
 from vtscot.budget import Budget
-from vtscot.cues import Cues, cues_of
-from vtscot.difficulty import DifficultySettings, difficulty, looks_for, without_target
 from vtscot.episode import first_observation
 from vtscot.errors import DataError
-from vtscot.facts import FactSettings, facts_in
-from vtscot.keyframes import KeyframeSettings, best_frame, candidates, near, quality
 from vtscot.masks import Floats
+from vtscot.mining.difficulty import DifficultySettings, difficulty, looks_for, without_target
+from vtscot.mining.facts import FactSettings, facts_in
+from vtscot.mining.keyframes import KeyframeSettings, best_frame, candidates, near, quality
+from vtscot.mining.scene import Scene, Span, millionths, scene_of
 from vtscot.records import Fact, FactKind, Frozen, Plan, Query, Selection, Step
-from vtscot.scene import Scene, Span, millionths, scene_of
 from vtscot.tracks import TrackTable
+from vtscot.words.cues import Cues, cues_of
 
 _STATES: Final[frozenset[FactKind]] = frozenset(("visible", "absent", "similar", "largest"))
 _SAID: Final = 4

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from vtscot.colours import kin_of, names_of, read_colours
-from vtscot.cues import cues_of
-from vtscot.language import NEGATIONS, NUMBERS, content_words, quotable, word_set
-from vtscot.teacher import oracle_words as say
-from vtscot.teacher.oracle_moment import NAMED, Moment, brief, counted
-from vtscot.teacher.oracle_scene import Thing
-from vtscot.teacher.oracle_words import agree, listed
+from vtscot.teacher.oracle import words as say
+from vtscot.teacher.oracle.moment import NAMED, Moment, brief, counted
+from vtscot.teacher.oracle.scene import Thing
+from vtscot.teacher.oracle.words import agree, listed
+from vtscot.words.colours import kin_of, names_of, read_colours
+from vtscot.words.cues import cues_of
+from vtscot.words.english import NEGATIONS, NUMBERS, content_words, quotable, word_set
 
 _STARTERS: Final = word_set(
     "that which who with in on to from above below behind near nearest left right top bottom first last"

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtscot.colours import NAMES, dominant, kin_of, name_pixels, names_of, read_colours
 from vtscot.demo.palette import COLOURS
-from vtscot.describe import VARIANTS, read_place, say_place
-from vtscot.language import content_words, function_share, quotable, stem
 from vtscot.records import Box
+from vtscot.words.colours import NAMES, dominant, kin_of, name_pixels, names_of, read_colours
+from vtscot.words.english import content_words, function_share, quotable, stem
+from vtscot.words.places import VARIANTS, read_place, say_place
 
 
 def iou(a: Box, b: Box) -> float:
