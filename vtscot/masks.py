@@ -97,11 +97,12 @@ def measure(counts: Sequence[bytes | None], height: int, width: int) -> Measured
     check_size(height, width)
     given = [i for i, raw in enumerate(counts) if raw is not None]
     cocos: list[dict[str, Any]] = [{"size": (height, width), "counts": counts[i]} for i in given]
-    if well_formed([coco["counts"] for coco in cocos]):
+    if given and well_formed([coco["counts"] for coco in cocos]):
         with suppress(ValueError):  # some mask does not add up: find out which
-            found_areas, found_boxes = rlemasklib.area(cocos), rlemasklib.to_bbox(cocos)
+            parsed = [RLEMask.from_dict(coco) for coco in cocos]  # once: the batch calls would parse for each measure
             measured = _nothing_measured(len(counts))
-            measured.areas[given], measured.boxes[given] = found_areas, found_boxes
+            measured.areas[given] = [mask.area() for mask in parsed]
+            measured.boxes[given] = [mask.bbox() for mask in parsed]
             return measured
     return _measure_one_by_one(counts, height, width)
 

@@ -87,7 +87,7 @@ def read_expression(video: Video, exp_id: str, entry: object, *, repeated: bool,
         problems.append(("bad-name", f"expression id {printable(exp_id)!r} {bad_name(exp_id)}", True))
     problems += _text_problems(raw, text)
     objects, annos, target_problems = _targets(fields, needs_targets)
-    kind = fields.get("type")
+    kind = fields.get("type", fields.get("kind"))
     query = Query(
         source=video.source,
         split=video.split,

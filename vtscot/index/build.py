@@ -12,17 +12,41 @@ from dataclasses import replace
 from pathlib import Path
 
 from vtscot import masks
-from vtscot.errors import MaskError
+from vtscot.errors import DataError, MaskError
 from vtscot.files import whole_file, write_text
-from vtscot.index import FORMAT, IndexedVideo, source_digest, write_lines
+from vtscot.index.store import MASKS, TRACKS, TrackWriter
+from vtscot.index.tables import FORMAT, Index, IndexedVideo, open_index, read_head, source_digest, write_lines
 from vtscot.masks import Rle
 from vtscot.records import Query, Video
 from vtscot.sources.base import Fault, RawEntry, RawMask, RawTrack, Source
 from vtscot.sources.expressions import fault_of
-from vtscot.trackstore import MASKS, TRACKS, TrackWriter
 
 Size = tuple[int, int]  # (height, width)
 Seen = tuple[Size | None, int, bool]  # of a track: size (None without any mask), frames, ever visible
+
+
+def build_index(source: Source, directory: Path, *, check_frames: bool = True) -> Index:
+    """Read all of `source` once and write the index to `directory`, replacing what is there.
+
+    `check_frames`: also see that every frame is on disk and has the size of the masks. DataError where the
+    annotation files cannot be read at all; whatever else is wrong ends in `faults`.
+    """
+    try:
+        write_index(source, directory, check_frames=check_frames)
+    except OSError as error:
+        raise DataError(f"{directory}: the index cannot be written ({error.strerror or error})") from None
+    return open_index(directory)
+
+
+def ensure_index(source: Source, directory: Path, *, check_frames: bool = True) -> Index:
+    """The index in `directory` if it is of these annotation files and this version; else built anew."""
+    try:
+        head = read_head(directory)
+        if head["digest"] == source_digest(source, check_frames=check_frames):
+            return open_index(directory)
+    except DataError:
+        pass  # absent or of another version: built anew
+    return build_index(source, directory, check_frames=check_frames)
 
 
 def write_index(source: Source, directory: Path, *, check_frames: bool) -> None:

@@ -20,10 +20,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from vtscot.errors import DataError
 from vtscot.files import write_bytes
+from vtscot.index.store import TrackStore
 from vtscot.records import Frozen, Query, Video
 from vtscot.sources.base import Fault, Source
 from vtscot.tracks import MaskTrack, TrackTable
-from vtscot.trackstore import TrackStore
 
 FORMAT = 1
 _FAULTS = TypeAdapter(Fault)
@@ -95,7 +95,7 @@ class Index:
 
 def open_index(directory: Path) -> Index:
     """Open what `build_index` wrote. DataError where it is absent, broken or of another version."""
-    head = _read_head(directory)
+    head = read_head(directory)
     try:
         entries = tuple(IndexedVideo.model_validate_json(line) for line in _lines(directory / "videos.jsonl"))
         expressions = tuple(Query.model_validate_json(line) for line in _lines(directory / "expressions.jsonl"))
@@ -104,32 +104,6 @@ def open_index(directory: Path) -> Index:
         raise DataError(f"{directory}: the index is broken ({error.title}); delete it to build it anew") from None
     store = TrackStore(directory)
     return Index(directory, head["source"], head["split"], head["digest"], entries, expressions, faults, store)
-
-
-def build_index(source: Source, directory: Path, *, check_frames: bool = True) -> Index:
-    """Read all of `source` once and write the index to `directory`, replacing what is there.
-
-    `check_frames`: also see that every frame is on disk and has the size of the masks. DataError where the
-    annotation files cannot be read at all; whatever else is wrong ends in `faults`.
-    """
-    from vtscot.indexing import write_index
-
-    try:
-        write_index(source, directory, check_frames=check_frames)
-    except OSError as error:
-        raise DataError(f"{directory}: the index cannot be written ({error.strerror or error})") from None
-    return open_index(directory)
-
-
-def ensure_index(source: Source, directory: Path, *, check_frames: bool = True) -> Index:
-    """The index in `directory` if it is of these annotation files and this version; else built anew."""
-    try:
-        head = _read_head(directory)
-        if head["digest"] == source_digest(source, check_frames=check_frames):
-            return open_index(directory)
-    except DataError:
-        pass  # absent or of another version: built anew
-    return build_index(source, directory, check_frames=check_frames)
 
 
 def source_digest(source: Source, *, check_frames: bool) -> str:
@@ -161,7 +135,7 @@ def _lines(path: Path) -> list[bytes]:
         ) from None
 
 
-def _read_head(directory: Path) -> dict[str, str]:
+def read_head(directory: Path) -> dict[str, str]:
     path = directory / "index.json"
     try:
         head = json.loads(path.read_bytes())
