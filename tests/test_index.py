@@ -14,9 +14,9 @@ import pytest
 from pycocotools import mask as coco
 
 from tests.trees import FRAMES, good_masks, good_meta, index_tree, rle, write_tree
-from vtscot.index import store as trackstore
 from vtscot.errors import DataError
 from vtscot.index import build_index, ensure_index, open_index, source_digest
+from vtscot.index import store as trackstore
 from vtscot.sources.registry import open_source
 from vtscot.tracks import MaskTrack
 
