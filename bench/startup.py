@@ -1,6 +1,6 @@
 """How long `vtscot --help` takes, and which heavy libraries it loads (none).
 
-The program is started `RUNS` times as a process of its own; the median of the wall-clock seconds is the figure. An empty
+The program is started again and again as a process of its own; the median of the wall-clock seconds counts. An empty
 Python process is started in turn with it, to tell the machine from the program.
 """
 
