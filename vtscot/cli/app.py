@@ -158,3 +158,65 @@ def push(
     from vtscot.cli.runs import push_command
 
     push_command(run, repo, private=private, dry_run=dry_run)
+
+
+@app.command("eval")
+def evaluate(
+    source: Annotated[str, typer.Option("--source", help="Dataset the predictions are for.", metavar="NAME")],
+    root: Annotated[Path, typer.Option("--root", help="Folder that holds the dataset.", metavar="DIR")],
+    predictions: Annotated[
+        Path, typer.Option("--predictions", help="Interchange JSON, or a folder or zip of PNGs.", metavar="PATH")
+    ],
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split [default: the one the set is scored on].", metavar="NAME")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write scores.json, .csv and .html, and keep the index.", metavar="DIR")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write one line per expression.", metavar="FILE")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with the worst cases.", metavar="FILE")
+    ] = None,
+    semi_supervised: Annotated[
+        bool, typer.Option("--semi-supervised", help="As DAVIS: without first and last frame, with recall and decay.")
+    ] = False,
+    as_released: Annotated[
+        bool, typer.Option("--as-released", help="Reproduce the slips of the released scripts.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes [default: one per core].", metavar="N")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score predictions as the official scripts do: J, F, J&F, and what the set adds."""
+    from vtscot.cli.scores import eval_command
+
+    eval_command(
+        source,
+        root,
+        split,
+        predictions,
+        out,
+        csv,
+        html,
+        semi_supervised=semi_supervised,
+        as_released=as_released,
+        workers=workers,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def submit(
+    source: Annotated[str, typer.Option("--source", help="Dataset with a server.", metavar="NAME")],
+    root: Annotated[Path, typer.Option("--root", help="Folder that holds the dataset.", metavar="DIR")],
+    split: Annotated[str, typer.Option("--split", help="Split the server asks for.", metavar="NAME")],
+    predictions: Annotated[
+        Path, typer.Option("--predictions", help="Interchange JSON, or a folder or zip of PNGs.", metavar="PATH")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The archive to write.", metavar="FILE")],
+) -> None:
+    """Pack predictions into the archive that the server of a set takes; an incomplete one is refused."""
+    from vtscot.cli.scores import submit_command
+
+    submit_command(source, root, split, predictions, out)
