@@ -189,6 +189,14 @@ def test_a_run_directory_that_is_something_else_is_left_alone(tmp_path: Path) ->
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_build_goes_on_from_what_index_and_mine_left(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert vtscot("mine", "--run", run, "--set", "source.videos=1", "--limit", "1").code == 0
+    ended = vtscot("build", "--run", run, "--set", "source.videos=1", "--limit", "1", "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json()["queries"] == 1
+
+
 def test_interrupted_build_says_how_to_go_on_and_does(tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = ["build", "--run", str(run), "--set", "source.videos=4", "--set", "workers=1", "--json"]

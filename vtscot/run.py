@@ -25,6 +25,7 @@ from vtscot.files import write_text
 from vtscot.ledger import Ledger
 from vtscot.recipe import Recipe
 
+OWN: Final = frozenset({"recipe.yaml", "index", "source", "dataset", "report.html"})
 FORMAT: Final = 1  # of the run directory; raised when an older one can no longer be read
 
 
@@ -89,7 +90,8 @@ def reopen_run(directory: Path) -> Iterator[Run]:
 
 
 def _foreign(directory: Path) -> bool:
-    return any(not entry.name.startswith(("ledger.", ".")) for entry in directory.iterdir())
+    """Whether a folder without a ledger holds what no command of ours writes there."""
+    return any(entry.name not in OWN and not entry.name.startswith(("ledger.", ".")) for entry in directory.iterdir())
 
 
 def _agree(directory: Path, recipe: Recipe, ledger: Ledger) -> None:
