@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from vtscot.records import Query, Video
 from vtscot.sources.base import Fault
 from vtscot.sources.documents import JsonObject
 from vtscot.sources.names import bad_name, encodable, printable
+
+# Names the track of an object from (video, object id, entry); ValueError says what is wrong with the entry.
+AnnoId: TypeAlias = Callable[[Video, str, dict[str, Any]], str]
 
 MAX_EXPRESSION = 1000  # characters; longer ones are no referring expressions but a fault of the file
 _TEXT_KEYS = ("exp", "exp_text", "expression")
@@ -75,8 +78,19 @@ def entries(value: object) -> list[tuple[str, object, bool]] | None:
     return listed
 
 
-def read_expression(video: Video, exp_id: str, entry: object, *, repeated: bool, needs_targets: bool) -> Read:
-    """One expression of `video`. `needs_targets`: the split has masks, so an expression has to say which it means."""
+def read_expression(
+    video: Video,
+    exp_id: str,
+    entry: object,
+    *,
+    repeated: bool,
+    needs_targets: bool,
+    anno_id: AnnoId | None = None,
+) -> Read:
+    """One expression of `video`. `needs_targets`: the split has masks, so an expression has to say which it means.
+
+    `anno_id` is given for datasets that name objects only (`obj_id`); what they say as anno_id is ignored.
+    """
     fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
     raw = next((fields[key] for key in _TEXT_KEYS if key in fields), None)
     text = normalise(raw) if isinstance(raw, str) and encodable(raw) else ""
@@ -86,7 +100,7 @@ def read_expression(video: Video, exp_id: str, entry: object, *, repeated: bool,
     if bad_name(exp_id):
         problems.append(("bad-name", f"expression id {printable(exp_id)!r} {bad_name(exp_id)}", True))
     problems += _text_problems(raw, text)
-    objects, annos, target_problems = _targets(fields, needs_targets)
+    objects, annos, target_problems = _targets(video, fields, needs_targets, anno_id)
     kind = fields.get("type", fields.get("kind"))
     query = Query(
         source=video.source,
@@ -120,13 +134,16 @@ def _text_problems(raw: object, text: str) -> list[tuple[str, str, bool]]:
 
 
 def _targets(
-    fields: dict[str, Any], needed: bool
+    video: Video, fields: dict[str, Any], needed: bool, anno_id: AnnoId | None
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[tuple[str, str, bool]]]:
     """(object_ids, anno_ids, problems). Explicit empty lists mean that nothing in the video fits the expression."""
     try:
-        objects, annos = parse_ids(fields.get("obj_id")), parse_ids(fields.get("anno_id"))
+        objects = parse_ids(fields.get("obj_id"))
+        annos = parse_ids(fields.get("anno_id")) if anno_id is None else None
     except ValueError as error:
         return (), (), [("wrong-type", f"obj_id or anno_id: {error}", True)]
+    if anno_id is not None and needed:
+        return _made_targets(video, fields, objects, anno_id)
     problems = []
     if needed and annos is None:
         problems.append(("no-anno-id", "the split has masks, but the expression does not say which (anno_id)", True))
@@ -135,6 +152,19 @@ def _targets(
     elif objects is not None and annos and len(objects) != len(annos):
         problems.append(("target-count", f"{len(objects)} obj_id for {len(annos)} anno_id; anno_id counts", False))
     return objects or (), annos or (), problems
+
+
+def _made_targets(
+    video: Video, fields: dict[str, Any], objects: tuple[str, ...] | None, anno_id: AnnoId
+) -> tuple[tuple[str, ...], tuple[str, ...], list[tuple[str, str, bool]]]:
+    """Targets of a dataset that names objects only."""
+    if objects is None:
+        detail = "the split has masks, but the expression does not say which object it means (obj_id)"
+        return (), (), [("no-obj-id", detail, True)]
+    try:
+        return objects, tuple(anno_id(video, name, fields) for name in objects), []
+    except ValueError as error:
+        return objects, (), [("bad-target", str(error), True)]
 
 
 def duplicates(reads: list[Read], *, keep_all: bool) -> Iterator[Read]:

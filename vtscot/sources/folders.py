@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,27 +17,46 @@ from vtscot.sources.names import printable
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def find_split(root: Path, split: str, meta_names: tuple[str, ...]) -> tuple[Path, Path]:
-    """(folder of the split, its expressions file); DataError says what was looked for and which splits there are."""
+def find_meta(root: Path, split: str, *patterns: str) -> Path:
+    """The expressions file of a split; DataError says what was looked for and which splits there are.
+
+    Patterns are paths below `root` with `{split}` in one place; where two files fit, the first pattern counts.
+    """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds the splits with --root")
-    known = sorted(d.name for d in root.iterdir() if any((d / name).is_file() for name in meta_names))
+    known: dict[str, Path] = {}
+    for pattern in patterns:
+        for name, path in _matches(root, pattern):
+            known.setdefault(name, path)
     if split not in known:
-        wanted = " or ".join(f"{printable(split)}/{name}" for name in meta_names)
-        there = f"splits here: {', '.join(known)}" if known else "no split is here; is it the right folder?"
+        wanted = " or ".join(pattern.replace("{split}", printable(split)) for pattern in patterns)
+        there = f"splits here: {', '.join(sorted(known))}" if known else "no split is here; is it the right folder?"
         raise DataError(f"{root}: no {wanted}; {there}")
-    folder = root / split
-    return folder, next(folder / name for name in meta_names if (folder / name).is_file())
+    return known[split]
 
 
-def inspect_folder(images: Path, video: Video) -> tuple[Video, list[Fault]]:
+def _matches(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
+    """(split, file) of all files below `root` that fit."""
+    before, _, after = pattern.partition("{split}")
+    for path in sorted(root.glob(f"{before}*{after}")):
+        name = path.relative_to(root).as_posix().removeprefix(before).removesuffix(after)
+        if name and path.is_file():
+            yield name, path
+
+
+def first_folder(parent: Path, *names: str) -> Path:
+    """The first of these folders below `parent` that is there, else the first: what is missing is told later."""
+    return next((parent / name for name in names if (parent / name).is_dir()), parent / names[0])
+
+
+def inspect_folder(images: Path, video: Video, name: str | None = None) -> tuple[Video, list[Fault]]:
     """The video with the size of its first frame (its header only), and faults of the frames below `images`.
 
-    The folder is listed once; no frame but the first is opened.
+    `name` is the folder of the frames, by default the video's name. It is listed once; only the first frame is opened.
     """
     fault = Fault("frame-missing", "", video=video.name)
     try:
-        folder = inside(images, video.name)
+        folder = inside(images, name or video.name)
         with os.scandir(folder) as listing:
             found = {entry.name for entry in listing}
     except ValueError as error:
@@ -53,7 +73,15 @@ def inspect_folder(images: Path, video: Video) -> tuple[Video, list[Fault]]:
     size = _size(folder / stems[video.frames[0]])
     if size is None:
         return video, [replace(fault, kind="frame-broken", detail=f"{stems[video.frames[0]]} is no image", frame=0)]
-    return video.model_copy(update={"width": size[0], "height": size[1]}), []
+    return video.model_copy(update={"width": size[0], "height": size[1]}), _other_size(video, size)
+
+
+def _other_size(video: Video, size: tuple[int, int]) -> list[Fault]:
+    """A note where the annotations state another size than the frames (width, height) have: the frames count."""
+    if video.width is None or (video.width, video.height) == size:
+        return []
+    detail = f"stated as {video.width} x {video.height}, the frames are {size[0]} x {size[1]} (width x height)"
+    return [Fault("stated-size", detail, video=video.name, fatal=False)]
 
 
 def _size(path: Path) -> tuple[int, int] | None:

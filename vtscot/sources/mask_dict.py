@@ -1,10 +1,14 @@
-"""`mask_dict.json` of MeViS, ReVOS and Ref-SAV, one track at a time: `{anno_id: [RLE | null | [RLE, ..], ..]}`."""
+"""`mask_dict.json` of MeViS, ReVOS and Ref-SAV, one track at a time: `{anno_id: [RLE | null | [RLE, ..], ..]}`.
+
+`MaskDictSource` is what their readers share: beside the file of expressions stands one file with all masks, or none.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
@@ -12,13 +16,34 @@ from vtscot.errors import DataError
 from vtscot.jsonstream import Member, members
 from vtscot.sources.base import Fault, RawEntry, RawTrack
 from vtscot.sources.names import encodable, printable
+from vtscot.sources.tree import TreeSource
 
 _decoder = msgspec.json.Decoder(list[RawEntry])
 
 
-def read_mask_dict(path: Path, wanted: Container[str] | None, faults: list[Fault]) -> Iterator[tuple[str, RawTrack]]:
+class MaskDictSource(TreeSource):
+    """A tree whose masks, if it has any, are in `mask_file`."""
+
+    mask_file: Path
+    shared_masks: ClassVar[bool] = False  # the file holds the masks of the other splits as well
+
+    @property
+    def has_masks(self) -> bool:
+        return self.mask_file.is_file()
+
+    def files(self) -> list[Path]:
+        return [self.meta, self.mask_file] if self.has_masks else [self.meta]
+
+    def _read_tracks(self, wanted: Container[str] | None) -> Iterator[tuple[str, RawTrack]]:
+        return read_mask_dict(self.mask_file, wanted, self._track_faults, shared=self.shared_masks)
+
+
+def read_mask_dict(
+    path: Path, wanted: Container[str] | None, faults: list[Fault], *, shared: bool = False
+) -> Iterator[tuple[str, RawTrack]]:
     """Stream (anno_id, track) in the order of the file; what is broken in one track is appended to `faults`.
 
+    `shared`: the file holds other splits as well, so that tracks nobody asks for are nothing to note.
     DataError (with the byte) where the file as a whole is not a JSON object.
     """
     seen: set[str] = set()
@@ -36,7 +61,7 @@ def read_mask_dict(path: Path, wanted: Container[str] | None, faults: list[Fault
             faults.append(track)
         else:
             yield member.key, track
-    if unnamed:
+    if unnamed and not shared:
         detail = f"{unnamed} tracks of {path.name} are named by no expression and were left out"
         faults.append(Fault("unnamed-tracks", detail, fatal=False))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from vtscot.errors import DataError
 from vtscot.records import Query, Video
 from vtscot.sources.base import Fault
 from vtscot.sources.documents import JsonObject
-from vtscot.sources.expressions import Read, duplicates, entries, fault_of, read_expression
+from vtscot.sources.expressions import AnnoId, Read, duplicates, entries, fault_of, read_expression
 from vtscot.sources.names import bad_name, encodable, printable
 
 
@@ -45,9 +46,19 @@ class Annotations:
 
 
 def read_videos(
-    path: Path, document: JsonObject, source: str, split: str, has_masks: bool, *, slashes: bool = False
+    path: Path,
+    document: JsonObject,
+    source: str,
+    split: str,
+    has_masks: bool,
+    *,
+    slashes: bool = False,
+    anno_id: AnnoId | None = None,
 ) -> Annotations:
-    """Read `document["videos"]`; DataError where it is not an object. `slashes`: video keys may hold them."""
+    """Read `document["videos"]`; DataError where it is not an object.
+
+    `slashes`: video keys may hold them. `anno_id` names the tracks where the file names objects only.
+    """
     videos = document.get("videos")
     if not isinstance(videos, JsonObject):
         raise DataError(f'{path}: no object under "videos"; is it the file of expressions?')
@@ -58,7 +69,7 @@ def read_videos(
         if fault:
             _refuse(found, video, body, fault)
         else:
-            _read_video(found, video, body, has_masks)
+            _read_video(found, video, body, has_masks, anno_id)
     for key, body in videos.repeated:
         video = _video(source, split, key, body)
         note = Fault("duplicate-video", "its key came before: the first stands", video=video.name, fatal=False)
@@ -66,21 +77,42 @@ def read_videos(
     return found
 
 
+def bodies(document: JsonObject) -> Iterator[tuple[str, JsonObject]]:
+    """(key, body) of all videos that are objects, repeated keys included: for what a dataset says in its own words."""
+    videos = document.get("videos")
+    if isinstance(videos, JsonObject):
+        yield from ((key, body) for key, body in [*videos.items(), *videos.repeated] if isinstance(body, JsonObject))
+
+
+def entry_objects(listed: object) -> Iterator[JsonObject]:
+    """Expressions of a video that are objects, repeated ids included."""
+    yield from (entry for _, entry, _ in entries(listed) or () if isinstance(entry, JsonObject))
+
+
 def _video(source: str, split: str, key: str, body: object) -> Video:
     name = key.encode("utf-8", "replace").decode() or "?"
     frames = body.get("frames") if isinstance(body, dict) else None
     usable = isinstance(frames, list) and all(isinstance(frame, str) and encodable(frame) for frame in frames)
-    return Video(source=source, split=split, name=name, frames=tuple(frames or ()) if usable else ())
+    height, width = (body.get(side) if isinstance(body, dict) else None for side in ("height", "width"))
+    sized = type(height) is int and type(width) is int and min(height, width) > 0
+    return Video(
+        source=source,
+        split=split,
+        name=name,
+        frames=tuple(frames or ()) if usable else (),
+        height=height if sized else None,
+        width=width if sized else None,
+    )
 
 
-def _read_video(found: Annotations, video: Video, body: JsonObject, has_masks: bool) -> None:
+def _read_video(found: Annotations, video: Video, body: JsonObject, has_masks: bool, anno_id: AnnoId | None) -> None:
     found.videos.append(video)
     listed = entries(body.get("expressions"))
     if listed is None:
         found.faults.append(Fault("wrong-type", "its expressions are neither an object nor a list", video=video.name))
         return
     reads = [
-        read_expression(video, exp_id, entry, repeated=again, needs_targets=has_masks)
+        read_expression(video, exp_id, entry, repeated=again, needs_targets=has_masks, anno_id=anno_id)
         for exp_id, entry, again in listed
     ]
     for read in duplicates(reads, keep_all=not has_masks):
