@@ -129,7 +129,7 @@ def test_answers_that_break_the_schema_fail_their_query_with_a_reason(world: Pat
     with ScriptedServer(brain=lambda body: json.dumps({"poem": "roses"})) as server:
         ended = build(server, tmp_path / "run", *demo(world))
         assert ended.code == 1  # every query failed
-        assert "every query failed" in ended.complaint
+        assert "every query failed (schema 6)" in ended.complaint
         figures = ended.json()
         assert figures["failed"] == figures["queries"] == 6
         assert figures["reasons"] == {"schema": 6}

@@ -264,7 +264,7 @@ def test_figures_add_up() -> None:
     assert counted.reasons["rejected"] == {"keyframe-iou": 2, "leakage": 1}
     assert counted.turns == {1: 2, 2: 3, 3: 1}
     assert counted.keyframe_iou == 0.8125 and counted.ceiling == 0.875
-    assert counted.histogram == (0, 0, 0, 0, 0, 0, 0, 0, 6, 0)
+    assert counted.histogram == (0, 0, 0, 0, 0, 0, 0, 0, 5, 0)  # the query without target is not counted
     assert sum(sum(reasons.values()) for reasons in counted.reasons.values()) == 6
 
 

@@ -25,9 +25,10 @@ from vtscot.index import Index, ensure_index
 from vtscot.mining import mine
 from vtscot.progress import Progress, Silent
 from vtscot.prompts import prompts_digest
-from vtscot.publish import PublishContext, publish
+from vtscot.publish import PublishContext, Published, publish
+from vtscot.publish.figures import Figures
 from vtscot.recipe import Recipe
-from vtscot.records import Outcome, Plan, Query, count_states
+from vtscot.records import Outcome, Plan, Query
 from vtscot.run import Run, open_run, reopen_run
 from vtscot.sources.base import Source
 from vtscot.sources.registry import open_source
@@ -55,47 +56,28 @@ class Summary:
     """What a build made; `json()` is what `vtscot build --json` prints."""
 
     run: Path
-    dataset: Path
-    report: Path
-    outcomes: tuple[Outcome, ...]
+    published: Published
     seconds: dict[str, float]
 
     @property
-    def states(self) -> dict[str, int]:
-        return count_states(self.outcomes)
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """Number of queries per reason, over all that were not kept; most frequent first."""
-        counts = Counter(outcome.reason for outcome in self.outcomes if outcome.reason is not None)
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-    @property
-    def turns(self) -> dict[int, int]:
-        """Number of kept episodes per number of turns."""
-        counts = Counter(len(o.record.episode.turns) for o in self.outcomes if o.state == "kept" and o.record)
-        return dict(sorted(counts.items()))
-
-    @property
-    def keyframe_iou(self) -> float | None:
-        """Mean over the kept episodes that have a target and could be graded."""
-        ious = [
-            o.record.verdict.groundings[-1].iou
-            for o in self.outcomes
-            if o.state == "kept" and o.record and o.record.query.anno_ids and o.record.verdict.groundings
-        ]
-        return sum(ious) / len(ious) if ious else None
+    def figures(self) -> Figures:
+        return self.published.figures
 
     def json(self) -> dict[str, Any]:
+        """`reasons` are over all queries that were not kept, `turns` and `keyframe_iou` over the kept episodes."""
+        figures = self.figures
+        reasons = Counter[str]()
+        for counts in figures.reasons.values():
+            reasons.update(counts)
         return {
             "run": str(self.run),
-            "dataset": str(self.dataset),
-            "report": str(self.report),
-            "queries": len(self.outcomes),
-            **self.states,
-            "reasons": self.reasons,
-            "turns": {str(n): count for n, count in self.turns.items()},
-            "keyframe_iou": self.keyframe_iou,
+            "dataset": str(self.published.dataset),
+            "report": str(self.published.report),
+            "queries": figures.queries,
+            **figures.states,
+            "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+            "turns": {str(n): count for n, count in figures.turns.items()},
+            "keyframe_iou": figures.keyframe_iou,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }
 
@@ -219,7 +201,7 @@ def republish(directory: Path, progress: Progress | None = None) -> Summary:
         with clock.stage("publish"):
             say.stage("publish")
             published = publish(outcomes, publish_context(run, source, index), directory)
-    return Summary(directory, published.dataset, published.report, outcomes, clock.seconds)
+    return Summary(directory, published, clock.seconds)
 
 
 def build(recipe: Recipe, directory: Path, progress: Progress | None = None) -> Summary:
@@ -243,4 +225,4 @@ def build(recipe: Recipe, directory: Path, progress: Progress | None = None) -> 
         with clock.stage("publish"):
             say.stage("publish")
             published = publish(outcomes, publish_context(run, source, index), directory)
-    return Summary(directory, published.dataset, published.report, tuple(outcomes), clock.seconds)
+    return Summary(directory, published, clock.seconds)

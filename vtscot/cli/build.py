@@ -13,49 +13,58 @@ from vtscot.build import Summary, build
 from vtscot.cli.progress import progress
 from vtscot.errors import RunError
 from vtscot.estimate import estimate
+from vtscot.publish.figures import Figures
 from vtscot.recipe import Recipe
 
 
 def build_command(recipe: Recipe, directory: Path, *, dry_run: bool, as_json: bool) -> None:
-    """Build, print the summary, and fail where there were queries but none could be worked on."""
+    """Build and print the summary; RunError where every query that was worked on failed."""
     if dry_run:
         _dry_run(recipe, as_json=as_json)
         return
     with progress() as say:
         summary = build(recipe, directory, say)
     typer.echo(json.dumps(summary.json()) if as_json else "\n".join(table(summary)))
-    if summary.states["failed"] and not summary.states["kept"] + summary.states["rejected"]:
-        first = next(o for o in summary.outcomes if o.state == "failed")
-        raise RunError(f"every query failed; the first, {first.query.id}: {first.detail}")
+    states, failures = summary.figures.states, summary.figures.reasons["failed"]
+    if states["failed"] and not states["kept"] + states["rejected"]:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in failures.items())
+        raise RunError(f"every query failed ({reasons}); {summary.published.report} says why for each")
 
 
 def table(summary: Summary) -> list[str]:
     """The summary as lines of text."""
-    figures = summary.json()
-    lines = ["", f"{'queries':<28}{figures['queries']:>6}"]
-    for state, count in summary.states.items():
-        lines.append(f"  {state:<26}{count:>6}")
-        reasons = {o.reason for o in summary.outcomes if o.state == state and o.reason}
-        lines += [
-            f"    {reason:<24}{_count(summary, state, reason):>6}" for reason in summary.reasons if reason in reasons
-        ]
-    lines += ["", "turns of kept episodes"]
-    lines += [
-        f"  {n} {'turn ' if n == 1 else 'turns'}{count:>25}  {_bar(count, summary)}"
-        for n, count in summary.turns.items()
-    ]
-    iou = summary.keyframe_iou
-    lines += ["", f"{'mean keyframe IoU':<28}{'-' if iou is None else format(iou, '.3f'):>6}"]
+    figures = summary.figures
+    iou = "-" if figures.keyframe_iou is None else f"{figures.keyframe_iou:.3f}"
     seconds = " ".join(f"{name} {value:.1f}" for name, value in summary.seconds.items())
-    return [*lines, f"seconds  {seconds}", "", f"dataset  {summary.dataset}", f"report   {summary.report}"]
+    return [
+        "",
+        *_states(figures),
+        "",
+        *_turns(figures),
+        "",
+        f"{'mean keyframe IoU':<28}{iou:>6}",
+        f"seconds  {seconds}",
+        "",
+        f"dataset  {summary.published.dataset}",
+        f"report   {summary.published.report}",
+    ]
 
 
-def _count(summary: Summary, state: str, reason: str) -> int:
-    return sum(outcome.state == state and outcome.reason == reason for outcome in summary.outcomes)
+def _states(figures: Figures) -> list[str]:
+    lines = [f"{'queries':<28}{figures.queries:>6}"]
+    for state, count in figures.states.items():
+        lines.append(f"  {state:<26}{count:>6}")
+        lines += [f"    {reason:<24}{n:>6}" for reason, n in figures.reasons.get(state, {}).items()]
+    return lines
 
 
-def _bar(count: int, summary: Summary) -> str:
-    return "#" * round(30 * count / max(summary.turns.values()))
+def _turns(figures: Figures) -> list[str]:
+    most = max(figures.turns.values(), default=1)
+    bars = [
+        f"  {f'{n} turn' if n == 1 else f'{n} turns':<26}{count:>6}  {'#' * round(30 * count / most)}"
+        for n, count in figures.turns.items()
+    ]
+    return ["turns of kept episodes", *bars]
 
 
 def _dry_run(recipe: Recipe, *, as_json: bool) -> None:

@@ -13,9 +13,10 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Figures:
-    """Counts over all queries. `turns`, `keyframe_iou`, `ceiling` and `histogram` are about the kept episodes.
+    """Counts over all queries. `turns` are of the kept episodes.
 
-    `histogram` counts keyframe IoUs in ten bins of 0.1; the last one includes 1.
+    `keyframe_iou`, `ceiling` and `histogram` are of those kept episodes that have a target: an empty mask for an absent
+    one would count 1. `histogram` counts in ten bins of 0.1; the last one includes 1.
     """
 
     queries: int
@@ -35,14 +36,15 @@ def figures(outcomes: Sequence[Outcome]) -> Figures:
     """Count `outcomes`."""
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
     kept = [record for record in records if record.verdict.kept]
-    ious = [iou for record in kept if (iou := record.verdict.keyframe_iou) is not None]
+    graded = [r.verdict.groundings[-1] for r in kept if r.query.anno_ids and r.verdict.groundings]
+    ious = [grounding.iou for grounding in graded]
     return Figures(
         queries=len(outcomes),
         states=count_states(outcomes),
         reasons=_reasons(outcomes),
         turns=dict(sorted(Counter(len(record.episode.turns) for record in kept).items())),
         keyframe_iou=_mean(ious),
-        ceiling=_mean(record.verdict.groundings[-1].ceiling for record in kept if record.verdict.groundings),
+        ceiling=_mean(grounding.ceiling for grounding in graded),
         histogram=_histogram(ious),
         teachers=_distinct(record.provenance.teacher for record in records),
         graders=_distinct(grader(record.verdict) for record in records),

@@ -172,7 +172,7 @@
     return el("p", { class: "spell num" }, "window ", el("b", {}, `${start}–${end}`), ", keyframe ", el("b", {}, String(key)), ` of ${item.frames} frames; ${visible}`);
   };
   const turnNode = (item, turn, n) => el("section", { class: "turn" },
-    el("h3", {}, `Turn ${n + 1} `, el("em", {}, turn.action === "answer" ? "answers" : "looks again")),
+    el("h3", {}, `Turn ${n} `, el("em", {}, turn.action === "answer" ? "answers" : "looks again")),
     film(turn), sharp(turn),
     el("div", { class: "side" }, line(item, turn.window), spell(item, turn.window),
       el("dl", {}, Object.entries(PARTS).map(([part, label]) => el("div", {}, el("dt", {}, label), el("dd", {}, turn.thought[part]))))));
