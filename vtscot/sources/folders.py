@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +21,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 def find_meta(root: Path, split: str, *patterns: str) -> Path:
     """The expressions file of a split; DataError says what was looked for and which splits there are.
 
-    Patterns are paths below `root` with `{split}` in one place; where two files fit, the first pattern counts.
+    Patterns are paths below `root` with `{split}` in it, once or more; where two files fit, the first pattern counts.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds the splits with --root")
@@ -37,11 +38,20 @@ def find_meta(root: Path, split: str, *patterns: str) -> Path:
 
 def _matches(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
     """(split, file) of all files below `root` that fit."""
-    before, _, after = pattern.partition("{split}")
-    for path in sorted(root.glob(f"{before}*{after}")):
-        name = path.relative_to(root).as_posix().removeprefix(before).removesuffix(after)
-        if name and path.is_file():
-            yield name, path
+    slot = re.escape("{split}")
+    shape = re.escape(pattern).replace(slot, "(?P<split>[^/]+)", 1).replace(slot, "(?P=split)")
+    for path in sorted(root.glob(pattern.replace("{split}", "*"))):
+        found = re.fullmatch(shape, path.relative_to(root).as_posix())
+        if found and path.is_file():
+            yield found["split"], path
+
+
+def find_fixed(root: Path, split: str, only: str, name: str) -> Path:
+    """The expressions file of a dataset that has one split, called `only`."""
+    if (root / name).is_file() and split == only:
+        return root / name
+    there = f"splits here: {only}" if (root / name).is_file() else f"no {name} is here; is it the right folder?"
+    raise DataError(f"{root}: no split {printable(split)!r}; {there}")
 
 
 def first_folder(parent: Path, *names: str) -> Path:
