@@ -159,7 +159,7 @@ def test_push_dry_run_shows_what_goes(demo_run: tuple[Path, dict[str, Any]]) -> 
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
-        pytest.param(["build", "--source", "nosuch", "--root", "."], 2, "demo, mevis", id="unknown source"),
+        pytest.param(["build", "--source", "nosuch", "--root", "."], 2, "mevis, ", id="unknown source"),
         pytest.param(["build", "--source", "mevis"], 2, "needs --root", id="no root"),
         pytest.param(["build", "--source", "mevis", "--root", "absent"], 1, "absent", id="missing root"),
         pytest.param(["build", "--set", "verify.min_iuo=1"], 2, "verify.min_iuo", id="unknown key"),
