@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vtscot.budget import fit
 from vtscot.errors import FrameError
 from vtscot.evaluation.evaluate import Evaluation, Row, item_of
-from vtscot.evaluation.summary import Summary, worst
+from vtscot.evaluation.summary import Summary, beside_published, worst
 from vtscot.evaluation.tables import notes, percent, score_rows
 from vtscot.masks import Rle
 from vtscot.metrics import j_and_f
@@ -51,7 +51,7 @@ def render_page(evaluation: Evaluation, summary: Summary, source: Source) -> str
         columns=list(summary.means),
         rows=[(name, [percent(means.get(c)) for c in summary.means]) for name, means in score_rows(summary)],
         benchmark=evaluation.rules.benchmark,
-        published=_published(evaluation),
+        published=beside_published(evaluation, summary),
         histogram=_histogram(evaluation),
         cases=cases,
         pictures=pictures.found,
@@ -67,11 +67,6 @@ def _about(evaluation: Evaluation) -> str:
     how = " semi-supervised: without first and last frame." * evaluation.rules.semi_supervised
     how += " As the released scripts compute it, slips included." * evaluation.rules.as_released
     return f"{len(evaluation.rows):,} expressions, {frames:,} frames. Scores in per cent.{how}"
-
-
-def _published(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
-    published = evaluation.rules.benchmark.published
-    return [(name, ["-" if v is None else f"{v:.1f}" for v in values]) for name, values in published.items()]
 
 
 def _histogram(evaluation: Evaluation) -> list[Data]:

@@ -193,7 +193,7 @@ def decode_png(data: bytes, size: Size | None, numbers: Collection[int] = ()) ->
         return np.isin(array, np.array(sorted(numbers))), 0
     mask = array != 0
     value = int(array.max(initial=0))
-    if np.any((array == value) != mask):
+    if np.any(mask & (array != value)):
         found = np.unique(array[mask]).tolist()
         raise MaskError(f"foreground has the values {_listed(found)}; a mask has 0 and one other value")
     return mask, value

@@ -17,7 +17,7 @@ from vtscot.masks import Bools, Floats
 from vtscot.metrics import statistics, t_iou, track_accuracy, track_robustness, track_scores, v_iou
 from vtscot.tracks import MaskTrack
 
-WORST: Final = 3  # frames that are remembered of each expression
+WORST: Final = 3  # frames of each expression that a page may show
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Truths(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What came out for one expression; `worst` are its worst counted frames, the worst first."""
+    """What came out for one expression; `worst` are counted frames, the worst of each third of the video."""
 
     J: float
     F: float
@@ -74,8 +74,13 @@ def score(truths: Truths, prediction: Prediction, rules: Rules) -> Scores:
     means = float(region.mean()), float(boundary.mean())
     if rules.semi_supervised:
         means, more = _semi_supervised(region, boundary, rules)
-    order = np.argsort(region + boundary, kind="stable")
-    return Scores(*means, more, not track.visible.any(), tuple(order[:WORST].tolist()))
+    return Scores(*means, more, not track.visible.any(), _worst(region + boundary))
+
+
+def _worst(values: Floats) -> tuple[int, ...]:
+    """The worst frame of each third of the video: neighbours look alike."""
+    parts = np.array_split(np.arange(len(values)), WORST)
+    return tuple(int(part[values[part].argmin()]) for part in parts if len(part))
 
 
 def _semi_supervised(region: Floats, boundary: Floats, rules: Rules) -> tuple[tuple[float, float], dict[str, float]]:

@@ -116,8 +116,9 @@ class _Walk:
 
     def _finish(self, rest: bytes, offset: int) -> None:
         if not self.ended:
-            empty = not self.after and not rest.strip(_SPACE)
-            self._fail("the file is empty" if empty else "the file ends early", offset + len(rest))
+            if not self.after:
+                self._fail("no object starts" if rest.strip(_SPACE) else "the file is empty", offset)
+            self._fail("the file ends early", offset + len(rest))
         if rest.strip(_SPACE):
             self._fail("more text after the end of the object", offset)
 

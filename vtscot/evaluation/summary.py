@@ -80,9 +80,20 @@ def figures(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
     }
 
 
+def beside_published(evaluation: Evaluation, summary: Summary) -> list[tuple[str, list[str]]]:
+    """(method, J&F in per cent per column): these predictions, then published ones; nothing where there are none."""
+    benchmark = evaluation.rules.benchmark
+    if not benchmark.published:
+        return []
+    means = [summary.groups.get(column, summary.means)["J&F"] for column in benchmark.columns]
+    ours = [None if mean is None else 100 * mean for mean in means]
+    rows = [("these predictions", ours), *((name, list(values)) for name, values in benchmark.published.items())]
+    return [(name, ["-" if value is None else f"{value:.1f}" for value in values]) for name, values in rows]
+
+
 def worst(evaluation: Evaluation, count: int) -> list[Row]:
-    """The scored rows with the lowest J&F, the worst first."""
-    scored = [row for row in evaluation.rows if row.state == "scored"]
+    """The scored rows with the lowest J&F, the worst first; none that is perfect."""
+    scored = [row for row in evaluation.rows if row.state == "scored" and row.scores.J + row.scores.F < 2]
     return sorted(scored, key=lambda row: row.scores.J + row.scores.F)[:count]
 
 

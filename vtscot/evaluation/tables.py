@@ -9,7 +9,7 @@ from typing import Final
 
 from vtscot.evaluation.evaluate import Evaluation
 from vtscot.evaluation.scoring import names
-from vtscot.evaluation.summary import Means, Summary, worst
+from vtscot.evaluation.summary import Means, Summary, beside_published, worst
 from vtscot.sources.names import printable
 
 _SHOWN: Final = 5  # of long lists
@@ -20,10 +20,10 @@ def terminal_table(evaluation: Evaluation, summary: Summary) -> list[str]:
     frames = sum(row.frames for row in evaluation.rows)
     lines = [f"{evaluation.source} {evaluation.split}: {len(evaluation.rows)} expressions, {frames} frames", ""]
     lines += _scores(summary)
-    lines += _published(evaluation)
+    lines += _published(evaluation, summary)
     lines += notes(evaluation)
     low = worst(evaluation, _SHOWN)
-    lines += ["", "lowest J&F"]
+    lines += ["", "lowest J&F"] if low else []
     for row in low:
         text = printable(row.query.expression)
         mean = 50 * (row.scores.J + row.scores.F)
@@ -83,15 +83,13 @@ def _scores(summary: Summary) -> list[str]:
     return lines
 
 
-def _published(evaluation: Evaluation) -> list[str]:
-    benchmark = evaluation.rules.benchmark
-    if not benchmark.published:
+def _published(evaluation: Evaluation, summary: Summary) -> list[str]:
+    rows = beside_published(evaluation, summary)
+    if not rows:
         return []
-    lines = ["", f"published J&F{'' if len(benchmark.columns) == 1 else ': ' + ' / '.join(benchmark.columns)}"]
-    for method, values in benchmark.published.items():
-        figures = " / ".join("-" if value is None else f"{value:.1f}" for value in values)
-        lines.append(f"  {method:<18}{figures}")
-    return [*lines, ""]
+    columns = evaluation.rules.benchmark.columns
+    lines = ["", f"{'J&F beside published ones':<28}" + "".join(f"{c:>11}" for c in columns if len(columns) > 1)]
+    return [*lines, *(f"  {name:<26}" + "".join(f"{v:>11}" for v in values) for name, values in rows), ""]
 
 
 def _some(things: Sequence[str]) -> str:
