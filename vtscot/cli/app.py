@@ -106,6 +106,27 @@ def index(
 
 
 @app.command()
+def check(
+    source: SourceName = None,
+    root: Root = None,
+    split: Split = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every frame, not a sample.")] = False,
+    limit_videos: Annotated[
+        int | None, typer.Option("--limit-videos", min=1, help="Only the first N videos.", metavar="N")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes [default: one per core].", metavar="N")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a dataset: files, masks, texts, and masks that do not fit their frames."""
+    from vtscot.cli.check import check_command
+
+    resolved = recipe_of(source, root, split, None, None)
+    check_command(resolved, deep=deep, limit=limit_videos, workers=workers, as_json=as_json)
+
+
+@app.command()
 def mine(
     source: SourceName = None,
     root: Root = None,
