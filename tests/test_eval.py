@@ -139,6 +139,24 @@ def test_revos_rounds_and_halves(shared_data: Path, golden: dict[str, Any], tmp_
     assert numbers["non-existent"]["J"] == 1.0
 
 
+def test_revos_through_the_command(shared_data: Path, golden: dict[str, Any], tmp_path: Path) -> None:
+    real = json.loads((shared_data / "predictions" / "mevis_predictions.json").read_text())
+    predictions = tmp_path / "p.json"
+    predictions.write_text(json.dumps({f"DAVIS/val/{video}": masks for video, masks in real.items()}))
+    where = ("--root", shared_data / "revos", "--predictions", predictions, "--csv", tmp_path / "scores.csv")
+    ended = vtscot("eval", "--source", "revos", *where, "--json")
+    assert ended.code == 0, ended.err
+    rows = rows_of(tmp_path / "scores.csv")
+    for row in golden["revos_rows"]:
+        ours = rows[f"DAVIS/val/{row['videxp']}"]
+        assert {k: round(100 * float(ours[k]), 2) for k in "JFAR"} == {k: float(row[k]) for k in "JFAR"}
+        assert round(100 * float(ours["J&F"]), 2) == float(row["JF"])
+    halves = [[row for row in golden["revos_rows"] if row["type_id"] == kind] for kind in "01"]
+    for name, key in (("J", "J"), ("F", "F"), ("A", "A"), ("R", "R")):
+        means = [np.mean([float(row[key]) for row in half]) for half in halves]
+        assert ended.json()["overall"][name] == pytest.approx(np.mean(means) / 100, abs=EXACT)
+
+
 def test_long_rvos_adds_time(shared_data: Path, golden: dict[str, Any], tmp_path: Path) -> None:
     expected = golden["per_expression_J_tIoU_vIoU"]
     kinds = dict(zip(expected, ["static", "dynamic", "hybrid"] * 4, strict=True))

@@ -17,10 +17,8 @@ from tests.scores import scores_of, write_predictions
 from tests.trees import FRAMES, HEIGHT, WIDTH, good_masks, good_meta, rle, write_frames, write_tree
 from vtscot.cli.main import run
 from vtscot.evaluation import BENCHMARKS, Rules, open_predictions, submit
-from vtscot.evaluation.submission import SERVERS
 from vtscot.masks import Rle, decode
 from vtscot.sources.mevis import MevisSource
-from vtscot.sources.registry import SOURCES
 
 
 def held_out() -> dict[str, Any]:
@@ -136,22 +134,33 @@ def test_extra_predictions_stay_out(tree: Path, tmp_path: Path) -> None:
         assert not [name for name in archive.namelist() if "more" in name]
 
 
-@pytest.mark.skipif("ref-youtube-vos" not in SOURCES, reason="no reader of Ref-YouTube-VOS is installed")
+def ytvos_file(root: Path, split: str, videos: list[str]) -> None:
+    """An expressions file of Ref-YouTube-VOS: two expressions for each video."""
+    body = {
+        "frames": [f"{5 * i:05d}" for i in range(FRAMES)],
+        "expressions": {"0": {"exp": "the square that moves"}, "1": {"exp": "the square that rests"}},
+    }
+    folder = root / "meta_expressions" / split
+    folder.mkdir(parents=True)
+    (folder / "meta_expressions.json").write_text(json.dumps({"videos": dict.fromkeys(videos, body)}))
+
+
 def test_archive_for_ref_youtube_vos(tmp_path: Path) -> None:
     root = tmp_path / "ytvos"
-    frames = ["00000", "00005", "00010", "00015"]
-    expressions = {"0": {"exp": "the square that moves"}, "1": {"exp": "the square that rests"}}
-    folder = root / "meta_expressions" / "valid"
-    folder.mkdir(parents=True)
-    document = {"videos": {"cat": {"frames": frames, "expressions": expressions}}}
-    (folder / "meta_expressions.json").write_text(json.dumps(document))
-    write_frames(root / "valid" / "JPEGImages" / "cat")
-    for i, name in reversed(list(enumerate(frames))):
-        (root / "valid" / "JPEGImages" / "cat" / f"{i:05d}.jpg").rename(
-            root / "valid" / "JPEGImages" / "cat" / f"{name}.jpg"
-        )
-    source = SOURCES["ref-youtube-vos"](root, "valid")
-    made = submit(source, open_predictions(predictions(tmp_path)), tmp_path / "out.zip")
-    with zipfile.ZipFile(made.path) as archive:
-        assert archive.namelist() == [f"Annotations/cat/{e}/{name}.png" for e in ("0", "1") for name in frames]
-    assert SERVERS["ref-youtube-vos"] == "Annotations/"
+    ytvos_file(root, "valid", ["cat", "dog"])  # the file of valid holds the videos of test as well
+    frames = root / "valid" / "JPEGImages" / "cat"
+    write_frames(frames)
+    for i in reversed(range(FRAMES)):
+        (frames / f"{i:05d}.jpg").rename(frames / f"{5 * i:05d}.jpg")
+    path = predictions(tmp_path)
+    given = ("--source", "ref-youtube-vos", "--root", root, "--split", "valid", "--predictions", path)
+    refused = vtscot("submit", *given, "--out", tmp_path / "out.zip")
+    assert refused.code == 1
+    assert "2 of 4 expressions in 1 videos are missing: dog/0, dog/1" in refused.complaint
+    assert "there is no file of the test split" in refused.err
+    ytvos_file(root, "test", ["dog"])
+    ended = vtscot("submit", *given, "--out", tmp_path / "out.zip")
+    assert ended.code == 0, ended.err
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        expected = [f"Annotations/cat/{exp_id}/{5 * i:05d}.png" for exp_id in ("0", "1") for i in range(FRAMES)]
+        assert archive.namelist() == expected

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from vtscot.cli.progress import progress
+from vtscot.errors import DataError
 from vtscot.evaluation import (
     Evaluation,
     Rules,
@@ -18,12 +19,14 @@ from vtscot.evaluation import (
     figures,
     open_predictions,
     read_truth,
+    server_of,
     submit,
     summarize,
 )
 from vtscot.evaluation.page import render_page
 from vtscot.evaluation.tables import csv_text, notes, terminal_table
 from vtscot.files import write_text
+from vtscot.progress import Progress
 from vtscot.sources.base import Source
 from vtscot.sources.registry import open_source
 
@@ -74,9 +77,22 @@ def _write(
 
 def submit_command(name: str, root: Path, split: str, path: Path, out: Path) -> None:
     """Write the archive for the server of a set, and print its path."""
+    server = server_of(name)
     source = open_source(name, root, split)
     with progress() as say:
-        made = submit(source, open_predictions(path), out, say)
+        without = _without(server.without.get(split), name, root, say)
+        made = submit(source, open_predictions(path), out, say, without=without)
     if made.extra:
         typer.echo(f"{len(made.extra)} predictions are for no expression of the split and stay out", err=True)
     typer.echo(f"{made.expressions} expressions, {made.frames} frames  {made.path}")
+
+
+def _without(split: str | None, name: str, root: Path, say: Progress) -> Source | None:
+    """The split whose videos are left out; all stay in, with a note, where its file is not there."""
+    if split is None:
+        return None
+    try:
+        return open_source(name, root, split)
+    except DataError:
+        say.note(f"there is no file of the {split} split: none of its videos can be left out")
+        return None

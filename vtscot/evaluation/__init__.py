@@ -5,7 +5,7 @@ from vtscot.evaluation.evaluate import Evaluation, Row, evaluate
 from vtscot.evaluation.extras import HasActions, HasForegrounds
 from vtscot.evaluation.predictions import Asked, Prediction, Predictions, open_predictions
 from vtscot.evaluation.scoring import Rules, Scores
-from vtscot.evaluation.submission import SERVERS, Submission, submit
+from vtscot.evaluation.submission import SERVERS, Server, Submission, server_of, submit
 from vtscot.evaluation.summary import Summary, figures, summarize
 from vtscot.evaluation.truth import Truth, Unscorable, read_truth
 
@@ -22,6 +22,7 @@ __all__ = [
     "Row",
     "Rules",
     "Scores",
+    "Server",
     "Submission",
     "Summary",
     "Truth",
@@ -31,6 +32,7 @@ __all__ = [
     "figures",
     "open_predictions",
     "read_truth",
+    "server_of",
     "submit",
     "summarize",
 ]

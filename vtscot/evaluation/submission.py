@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -25,8 +25,21 @@ from vtscot.sources.base import Source
 from vtscot.sources.names import printable
 from vtscot.tracks import MaskTrack
 
-SERVERS: Final = MappingProxyType({"mevis": "", "ref-youtube-vos": "Annotations/"})
-"""Sets with a server, and what stands before `<video>/<expression>/<frame>.png` in the archive it takes."""
+
+@dataclass(frozen=True)
+class Server:
+    """What a server takes: `prefix` stands before `<video>/<expression>/<frame>.png`.
+
+    `without` names, for a split, the other split whose videos its file holds as well but its server does not take.
+    """
+
+    prefix: str = ""
+    without: Mapping[str, str] = field(default_factory=dict)
+
+
+SERVERS: Final = MappingProxyType(
+    {"mevis": Server(), "ref-youtube-vos": Server("Annotations/", MappingProxyType({"valid": "test"}))}
+)
 _SHOWN: Final = 5
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can hold
 
@@ -41,16 +54,30 @@ class Submission:
     extra: tuple[str, ...]
 
 
-def submit(source: Source, predictions: Predictions, out: Path, progress: Progress | None = None) -> Submission:
-    """Write the archive for the server of `source`.
+def server_of(source: str) -> Server:
+    """The server of a set; UsageError where it has none."""
+    if source not in SERVERS:
+        raise UsageError(f"{source} has no server to submit to; sets with one: {', '.join(sorted(SERVERS))}")
+    return SERVERS[source]
+
+
+def submit(
+    source: Source,
+    predictions: Predictions,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    without: Source | None = None,
+) -> Submission:
+    """Write the archive for the server of `source`; videos that `without` holds as well are not asked for.
 
     UsageError for a set without a server; DataError where predictions are missing or not of the frames' size, in
     which case nothing is written.
     """
-    if source.name not in SERVERS:
-        raise UsageError(f"{source.name} has no server to submit to; sets with one: {', '.join(sorted(SERVERS))}")
+    server_of(source.name)
+    others = {video.name for video in without.videos()} if without is not None else set()
     videos = {video.name: video for video in source.videos()}
-    queries = list(source.expressions())
+    queries = [query for query in source.expressions() if query.video not in others]
     places = _places(source, predictions, queries, videos)
     say = progress or Silent()
     say.stage("submit", len(queries))
@@ -95,7 +122,7 @@ def _write(
     if len(track) != len(video.frames):
         raise refusal(predictions.path, asked, f"{len(track)} frames for {len(video.frames)}")
     for name, png in _pngs(track, video.frames):
-        member = zipfile.ZipInfo(f"{SERVERS[source.name]}{video.name}/{query.exp_id}/{name}.png", _EPOCH)
+        member = zipfile.ZipInfo(f"{server_of(source.name).prefix}{video.name}/{query.exp_id}/{name}.png", _EPOCH)
         member.external_attr = 0o644 << 16
         member.create_system = 3  # Unix, wherever this runs
         archive.writestr(member, png)
