@@ -22,18 +22,16 @@ from vtscot import __version__
 from vtscot.drivers import Workplace, in_loop, in_processes
 from vtscot.errors import UsageError
 from vtscot.index import Index, ensure_index
-from vtscot.mining import mine
 from vtscot.progress import Progress, Silent
 from vtscot.prompts import prompts_digest
 from vtscot.publish import PublishContext, Published, publish
 from vtscot.publish.figures import Figures
 from vtscot.recipe import Recipe
-from vtscot.records import Outcome, Plan, Query
+from vtscot.records import Outcome, Query
 from vtscot.run import Run, open_run, reopen_run
 from vtscot.sources.base import Source
 from vtscot.sources.registry import open_source
-from vtscot.stages import Done, Job
-from vtscot.tracks import MaskTrack, TrackTable
+from vtscot.stages import Done, Job, mine_query
 
 
 @dataclass
@@ -100,15 +98,6 @@ def cores(recipe: Recipe) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def mine_query(query: Query, index: Index, recipe: Recipe) -> Plan:
-    """The plan of one query, from the tables of its video."""
-    tables = index.video_tables(query.video)
-    targets = [tables[anno_id] for anno_id in query.anno_ids]
-    others = {anno_id: table for anno_id, table in tables.items() if anno_id not in query.anno_ids}
-    target = TrackTable.merge(targets) if targets else None
-    return mine(query, len(index.videos[query.video].frames), target, others, recipe.mining, recipe.budget)
-
-
 def select(index: Index, limit: int | None) -> tuple[list[Query], list[Outcome]]:
     """The queries to work on, and the outcomes of those that the index skipped; `limit` counts both in file order."""
     skipped = {query.id: (reason, detail) for query, reason, detail in index.skipped}
@@ -173,14 +162,10 @@ def publish_context(run: Run, source: Source, index: Index) -> PublishContext:
     frames = lru_cache(maxsize=8)(source.frames)
     by_id = {video.id: video for video in index.videos.values()}
 
-    def target(query: Query) -> MaskTrack | None:
-        tracks = [index.track(anno_id) for anno_id in query.anno_ids]
-        return MaskTrack.merge(tracks) if tracks else None
-
     return PublishContext(
         licences={source.name: source.licence},
         frames=lambda video_id: frames(by_id[video_id]),
-        tracks=target,
+        tracks=index.target,
         settings=run.recipe.identity(),
         # Of the last build that had something to do: what is published depends on the ledger alone.
         seconds=json.loads(run.ledger.setting("seconds") or "{}"),
@@ -220,7 +205,7 @@ def build(recipe: Recipe, directory: Path, progress: Progress | None = None) -> 
             run.ledger.save_outcome(outcome, "skipped")
         with clock.stage("mine"):
             say.stage("mine", len(queries))
-            jobs = [Job(query, mine_query(query, index, recipe)) for query in queries]
+            jobs = [Job(query, mine_query(query, index, recipe.mining, recipe.budget)) for query in queries]
         outcomes += work(jobs, run, clock, say)
         with clock.stage("publish"):
             say.stage("publish")

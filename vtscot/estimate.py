@@ -6,12 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from vtscot.build import mine_query, open_recipe_source, select
+from vtscot.build import open_recipe_source, select
 from vtscot.episode import observations
 from vtscot.index import build_index
 from vtscot.progress import Progress
 from vtscot.recipe import Recipe
 from vtscot.records import Observation
+from vtscot.stages import mine_query
 
 
 def estimate(recipe: Recipe, scratch: Path, say: Progress) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def estimate(recipe: Recipe, scratch: Path, say: Progress) -> dict[str, Any]:
     turns: Counter[int] = Counter()
     sent: Counter[str] = Counter(requests=0, images=0)
     for query in queries:
-        plan = mine_query(query, index, recipe)
+        plan = mine_query(query, index, recipe.mining, recipe.budget)
         turns[len(plan.steps)] += 1
         for observation in observations(plan, recipe.budget):
             sent.update(sent_for(recipe, observation))

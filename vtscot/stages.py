@@ -1,4 +1,4 @@
-"""What happens to one query after mining: a teacher traces its plan, then the episode is verified blind.
+"""What happens to one query: it is mined, a teacher traces its plan, then the episode is verified blind.
 
 `process` turns a `Job` into an `Outcome`, whatever happens to it on the way; only what makes going on pointless
 (`EndpointError`, a full disk, an interruption) leaves it as an exception.
@@ -12,18 +12,20 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from vtscot import __version__
+from vtscot.budget import Budget
 from vtscot.endpoint.client import ChatClient
 from vtscot.episode import episode_of, observations
 from vtscot.errors import EpisodeError, FrameError, TeacherError
 from vtscot.frames import Frames
 from vtscot.index import Index
+from vtscot.mining import MiningSettings, mine
 from vtscot.prompts import prompts_digest
 from vtscot.recipe import Recipe
 from vtscot.records import Episode, Outcome, Plan, Provenance, Query, Record
 from vtscot.segmenter.base import Segmenter
 from vtscot.sources.base import Source
 from vtscot.teacher.base import Teacher, TraceTask
-from vtscot.tracks import MaskTrack
+from vtscot.tracks import MaskTrack, TrackTable
 from vtscot.verify import verify
 from vtscot.verify.base import Grounder
 
@@ -58,21 +60,27 @@ class Tools:
     client: ChatClient | None = None  # what teacher and grounder share where they ask a model
     frames: Callable[[str], Frames] = field(init=False)
     track: Callable[[str], MaskTrack] = field(init=False)
+    target: Callable[[Query], MaskTrack | None] = field(init=False)
 
     def __post_init__(self) -> None:
         # Queries come video by video: a few videos are enough to remember.
         self.frames = lru_cache(maxsize=8)(lambda name: self.source.frames(self.index.videos[name]))
         self.track = lru_cache(maxsize=64)(self.index.track)
-
-    def target(self, query: Query) -> MaskTrack | None:
-        """The union of the query's target masks; None for a no-target query."""
-        tracks = [self.track(anno_id) for anno_id in query.anno_ids]
-        return MaskTrack.merge(tracks) if tracks else None
+        self.target = lru_cache(maxsize=8)(self.index.target)
 
     def others(self, query: Query) -> dict[str, MaskTrack]:
         """The other annotated objects of the query's video."""
         names = (name for name in self.index.objects(query.video) if name not in query.anno_ids)
         return {name: self.track(name) for name in sorted(names)}
+
+
+def mine_query(query: Query, index: Index, settings: MiningSettings, budget: Budget) -> Plan:
+    """The plan of one query, from the tables of its video."""
+    tables = index.video_tables(query.video)
+    targets = [tables[anno_id] for anno_id in query.anno_ids]
+    others = {anno_id: table for anno_id, table in tables.items() if anno_id not in query.anno_ids}
+    target = TrackTable.merge(targets) if targets else None
+    return mine(query, len(index.videos[query.video].frames), target, others, settings, budget)
 
 
 async def trace(job: Job, tools: Tools) -> tuple[Plan, Episode]:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import typer
 
-from vtscot.build import mine_query, open_recipe_source, select
+from vtscot.build import open_recipe_source, select
 from vtscot.cli.progress import progress
 from vtscot.files import write_text
 from vtscot.index import Index, ensure_index
 from vtscot.recipe import Recipe
+from vtscot.stages import mine_query
 
 
 def _index(recipe: Recipe, directory: Path) -> Index:
@@ -47,7 +48,7 @@ def mine_command(recipe: Recipe, directory: Path, out: Path | None) -> None:
     """Print or write the plan of every query, one JSON object a line, in the order of the annotation file."""
     found = _index(recipe, directory)
     queries, _ = select(found, recipe.limit)
-    lines = [mine_query(query, found, recipe).model_dump_json() for query in queries]
+    lines = [mine_query(query, found, recipe.mining, recipe.budget).model_dump_json() for query in queries]
     if out is None:
         for line in lines:
             typer.echo(line)

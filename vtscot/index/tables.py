@@ -85,6 +85,11 @@ class Index:
         """The masks of one track, read from disk; DataError for an unknown track."""
         return self.store.track(anno_id)
 
+    def target(self, query: Query) -> MaskTrack | None:
+        """The union of a query's target masks, read from disk; None where it means nothing in the video."""
+        tracks = [self.track(anno_id) for anno_id in query.anno_ids]
+        return MaskTrack.merge(tracks) if tracks else None
+
     @cached_property
     def _objects(self) -> dict[str, tuple[str, ...]]:
         return {entry.video.name: entry.objects for entry in self.entries}

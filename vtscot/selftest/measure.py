@@ -13,14 +13,14 @@ import numpy as np
 from vtscot.budget import Budget
 from vtscot.episode import episode_of, observations
 from vtscot.index import Index
-from vtscot.mining import MiningSettings, mine
+from vtscot.mining import MiningSettings
 from vtscot.records import Verdict
 from vtscot.segmenter.base import Segmenter
 from vtscot.selftest.planting import PLANTERS, Case
 from vtscot.sources.base import Source
+from vtscot.stages import mine_query
 from vtscot.teacher.base import Teacher, TraceTask
 from vtscot.teacher.oracle import OracleTeacher
-from vtscot.tracks import MaskTrack, TrackTable
 from vtscot.verify import verify
 from vtscot.verify.base import Grounder, VerifySettings
 
@@ -31,19 +31,14 @@ def cases(source: Source, index: Index, budget: Budget, seed: int, teacher: Teac
     frames = lru_cache(maxsize=8)(lambda video: source.frames(index.videos[video]))
     track = lru_cache(maxsize=64)(index.track)
     for query in index.queries:
-        tables = index.video_tables(query.video)
-        targets = [tables[name] for name in query.anno_ids]
-        others = {name: table for name, table in tables.items() if name not in query.anno_ids}
-        length = len(index.videos[query.video].frames)
-        target = TrackTable.merge(targets) if targets else None
-        plan = mine(query, length, target, others, MiningSettings(), budget)
+        plan = mine_query(query, index, MiningSettings(), budget)
         task = TraceTask(
             query=query,
             plan=plan,
             observations=observations(plan, budget),
             frames=frames(query.video),
-            target=MaskTrack.merge([track(name) for name in query.anno_ids]) if targets else None,
-            objects={name: track(name) for name in others},
+            target=index.target(query),
+            objects={name: track(name) for name in index.objects(query.video) if name not in query.anno_ids},
             seed=seed,
         )
         chosen, thoughts = asyncio.run(writer.trace(task))
