@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tests.browser import chromium, find_chromium
 from tests.cli import vtscot
 from tests.scores import scores_of, write_predictions
 from tests.trees import FRAMES, good_masks, good_meta, rle, write_tree
+from vtscot.errors import RunError
 from vtscot.evaluation import BENCHMARKS, Rules, benchmark_of, summarize
 from vtscot.evaluation.page import render_page
 from vtscot.sources.mevis import MevisSource
@@ -248,3 +251,19 @@ def test_the_index_is_used_again(tmp_path: Path) -> None:
     written = (tmp_path / "out" / "index" / "masks.parquet").stat().st_mtime_ns
     assert vtscot(*where, "--out", tmp_path / "out").code == 0
     assert (tmp_path / "out" / "index" / "masks.parquet").stat().st_mtime_ns == written
+
+
+def die(_: object) -> None:
+    """What a worker runs in the next test."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel does it where memory runs out."""
+    monkeypatch.setattr("vtscot.evaluation.evaluation._work", die)
+    meta = good_meta()
+    meta["videos"]["dog"] = meta["videos"]["cat"]
+    two = write_tree(tmp_path / "two", meta, good_masks(), images=False)
+    path = write_predictions(tmp_path / "p.json", {v: {"0": good_masks()["1"]} for v in ("cat", "dog")})
+    with pytest.raises(RunError, match="try --workers 1"):
+        scores_of(two, path, Rules(BENCHMARKS["mevis"]), workers=2)

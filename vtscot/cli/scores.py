@@ -14,6 +14,7 @@ from vtscot.evaluation import (
     Evaluation,
     Rules,
     Summary,
+    Truth,
     benchmark_of,
     evaluate,
     figures,
@@ -47,11 +48,13 @@ def eval_command(
 ) -> None:
     """Score predictions; write what was asked for and print the scores."""
     rules = Rules(benchmark_of(name), semi_supervised, as_released)
-    source = open_source(name, root, split or rules.benchmark.split)
+    split = split or rules.benchmark.split
     with tempfile.TemporaryDirectory(prefix="vtscot-") as scratch, progress() as say:
         directory = out or Path(scratch)
         say.stage("index")
-        truth = read_truth(source, directory / "index")
+        index = read_truth(open_source(name, root, split), directory / "index").index
+        source = open_source(name, root, split)  # anew: what the other has read is in the index, and let go
+        truth = Truth(source, index)
         say.stage("find predictions")
         predictions = open_predictions(path)
         found = evaluate(truth, predictions, rules, directory, workers=workers, progress=say)

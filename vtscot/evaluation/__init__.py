@@ -1,7 +1,7 @@
 """Scores of predictions, equal to those of the official scripts, and the archives that servers take."""
 
 from vtscot.evaluation.benchmarks import BENCHMARKS, Benchmark, benchmark_of
-from vtscot.evaluation.evaluate import Evaluation, Row, evaluate
+from vtscot.evaluation.evaluation import Evaluation, Row, evaluate
 from vtscot.evaluation.extras import HasActions, HasForegrounds
 from vtscot.evaluation.predictions import Asked, Prediction, Predictions, open_predictions
 from vtscot.evaluation.scoring import Rules, Scores

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vtscot.budget import fit
 from vtscot.errors import FrameError
-from vtscot.evaluation.evaluate import Evaluation, Row, item_of
+from vtscot.evaluation.evaluation import Evaluation, Row, item_of
 from vtscot.evaluation.summary import Summary, beside_published, worst
 from vtscot.evaluation.tables import notes, percent, score_rows
 from vtscot.masks import Rle

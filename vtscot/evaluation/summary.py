@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from vtscot.evaluation.evaluate import Evaluation, Row
+from vtscot.evaluation.evaluation import Evaluation, Row
 from vtscot.evaluation.scoring import Rules, names
 
 Means: TypeAlias = dict[str, float | None]

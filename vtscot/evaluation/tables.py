@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Final
 
-from vtscot.evaluation.evaluate import Evaluation
+from vtscot.evaluation.evaluation import Evaluation
 from vtscot.evaluation.scoring import names
 from vtscot.evaluation.summary import Means, Summary, beside_published, worst
 from vtscot.sources.names import printable

@@ -11,12 +11,13 @@ import signal
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, Literal
 
-from vtscot.errors import DataError, MaskError
+from vtscot.errors import DataError, MaskError, RunError
 from vtscot.evaluation.benchmarks import counted_frames
 from vtscot.evaluation.extras import HasActions
 from vtscot.evaluation.predictions import Asked, Place, Predictions, refusal
@@ -264,5 +265,8 @@ def _drive(chunks: list[list[Item]], place: Workplace, workers: int) -> Iterator
             if not running:
                 return
             yield running.popleft().result()
+    except BrokenProcessPool:
+        hint = f"perhaps for memory; try --workers {workers // 2}"
+        raise RunError(f"a worker process was ended from outside, {hint}") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
