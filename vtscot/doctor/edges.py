@@ -123,6 +123,16 @@ def _fits(boundary: Outline, edges: Field, reach: int) -> Field:
     return np.where(inside > _INSIDE, fits, -np.inf).astype(np.float32)
 
 
+def change_along(boundary: Outline, change: Field, dx: float, dy: float) -> float:
+    """Mean of `change` (H, W) along a boundary shifted by (dx, dy), as far as it lies in the image."""
+    height, width = boundary.edges.shape[:2]
+    left, top = boundary.x + round(dx), boundary.y + round(dy)
+    part = change[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)]
+    rows, columns = (slice(max(0, -at), max(0, -at) + size) for at, size in zip((top, left), part.shape, strict=True))
+    weights = boundary.edges[rows, columns, 0]
+    return float((part * weights).sum() / max(weights.sum(), 1e-6))
+
+
 def _inside(boundary: Outline, padded: tuple[int, ...], reach: int) -> Field:
     """Share of the boundary's strength that lies in the image, per shift: from a summed-area table of its strength."""
     height, width = boundary.edges.shape[:2]

@@ -7,11 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from vtscot.doctor.edges import Field, FitMap, Outline, fit_here, fit_map
+from vtscot.doctor.edges import FitMap, Outline, fit_here, fit_map
 from vtscot.doctor.scene import Scene
 from vtscot.tracks import MaskTrack, TrackTable
 
-LOOKS: Final = 12  # masks per track that are looked at
+LOOKS: Final = 12  # masks per track that are looked at first
+MORE_LOOKS: Final = 36  # masks of a suspect track
 TOLERANCE: Final = 2  # pixels of the scene that outlines may be off, as drawn by hand
 _MIN_AREA, _MAX_SHARE = 60, 0.7  # pixels of the scene; share of the frame
 _GRID: Final = 24  # tracks of one video prefer the same frames, which are then decoded once
@@ -34,24 +35,24 @@ class Look:
         return self.fits.near(0, 0, TOLERANCE)
 
 
-def look_at(track: MaskTrack, table: TrackTable, scene: Scene) -> list[Look]:
-    """Looks at masks that are large enough to tell, evenly over the time in which the object is seen."""
+def look_at(track: MaskTrack, table: TrackTable, scene: Scene, most: int = LOOKS) -> list[Look]:
+    """Looks at `most` masks that are large enough to tell, evenly over the time in which the object is seen."""
     found = []
-    for i in clear_frames(table, scene):
+    for i in clear_frames(table, scene, most):
         boundary = scene.outline(track, i)
         if boundary is not None:
             found.append(Look(i, boundary, fit_map(boundary, scene.edges(i), scene.reach)))
     return found
 
 
-def clear_frames(table: TrackTable, scene: Scene) -> list[int]:
-    """At most `LOOKS` frames in which the mask is neither tiny nor most of the frame."""
+def clear_frames(table: TrackTable, scene: Scene, most: int = LOOKS) -> list[int]:
+    """At most so many frames in which the mask is neither tiny nor most of the frame."""
     pixels = table.area / scene.scale**2
     share = table.area / (table.height * table.width)
     clear = np.flatnonzero((pixels >= _MIN_AREA) & (share <= _MAX_SHARE))
     shared = np.intersect1d(clear, np.arange(0, len(table), max(1, len(table) // _GRID)))
-    chosen = shared if len(shared) >= LOOKS else clear
-    places = np.unique(np.linspace(0, len(chosen) - 1, min(LOOKS, len(chosen))).round().astype(int))
+    chosen = shared if len(shared) >= most else clear
+    places = np.unique(np.linspace(0, len(chosen) - 1, min(most, len(chosen))).round().astype(int))
     return [int(i) for i in chosen[places]] if len(chosen) else []
 
 
@@ -64,21 +65,13 @@ def other_frames(i: int, total: int) -> list[int]:
     return sorted(j for j in near | strides if 0 <= j < total)
 
 
-def over_time(look: Look, scene: Scene) -> dict[int, float]:
-    """Score of the mask, at its place, on other frames of its video."""
-    return {
-        j: fit_here(look.boundary, scene.edges(j), scene.reach, look.fits, TOLERANCE)
-        for j in other_frames(look.frame, len(scene))
-    }
+def score_at(look: Look, j: int, scene: Scene) -> float:
+    """Score of the mask, at its place, on frame j."""
+    return fit_here(look.boundary, scene.edges(j), scene.reach, look.fits, TOLERANCE)
 
 
-def motion_contrast(mask: Field, change: Field) -> float:
-    """How much stronger or weaker pixels change inside a mask than in a ring around it, in standard deviations."""
-    import cv2
-
-    inside = mask > 0.5
-    ring = cv2.dilate(inside.astype(np.uint8), np.ones((13, 13), np.uint8)).astype(bool) & ~inside
-    if not inside.any() or not ring.any():
-        return 0.0
-    both = change[inside | ring]
-    return float(abs(change[inside].mean() - change[ring].mean()) / (both.std() + 1.0))
+def best_frame(look: Look, scene: Scene) -> tuple[int, float]:
+    """(frame, score) of the frame of the video on which the mask fits best at its place."""
+    scores = {j: score_at(look, j, scene) for j in other_frames(look.frame, len(scene))}
+    best = max(scores, key=lambda j: (scores[j], -j))
+    return best, scores[best]

@@ -45,11 +45,11 @@ class Scene:
         return outline(self.mask(track, i))
 
     def motion(self, j: int) -> Field | None:
-        """How much the pixels (H, W) change from the frame before j to the frame after it; None at both ends."""
+        """How much the pixels (H, W) change around frame j, 0..1 around the mean; None at both ends."""
         if not 0 < j < len(self) - 1:
             return None
-        change: Field = np.abs(self._grey(j + 1) - self._grey(j - 1))
-        return change
+        change = np.abs(self._grey(j + 1) - self._grey(j - 1))
+        return np.asarray(change / (change + change.mean() + 1.0), dtype=np.float32)
 
     def _edges(self, j: int) -> Field:
         import cv2
