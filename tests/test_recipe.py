@@ -70,5 +70,5 @@ def test_a_missing_recipe_file_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_source_names_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="demo, .*mevis"):
+    with pytest.raises(UsageError, match=r"demo, .*mevis"):
         load_recipe("davis2077")

@@ -23,8 +23,7 @@ def find_meta(root: Path, split: str, *patterns: str) -> Path:
 
     Patterns are paths below `root` with `{split}` in it, once or more; where two files fit, the first pattern counts.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give the folder that holds the splits with --root")
+    _check_root(root)
     known: dict[str, Path] = {}
     for pattern in patterns:
         for name, path in _matches(root, pattern):
@@ -34,6 +33,11 @@ def find_meta(root: Path, split: str, *patterns: str) -> Path:
         there = f"splits here: {', '.join(sorted(known))}" if known else "no split is here; is it the right folder?"
         raise DataError(f"{root}: no {wanted}; {there}")
     return known[split]
+
+
+def _check_root(root: Path) -> None:
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give the folder that holds the dataset with --root")
 
 
 def _matches(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
@@ -48,6 +52,7 @@ def _matches(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
 
 def find_fixed(root: Path, split: str, only: str, name: str) -> Path:
     """The expressions file of a dataset that has one split, called `only`."""
+    _check_root(root)
     if (root / name).is_file() and split == only:
         return root / name
     there = f"splits here: {only}" if (root / name).is_file() else f"no {name} is here; is it the right folder?"
