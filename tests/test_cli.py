@@ -170,6 +170,8 @@ def test_push_dry_run_shows_what_goes(demo_run: tuple[Path, dict[str, Any]]) -> 
         pytest.param(["build", "--bogus"], 2, "--bogus", id="unknown flag"),
         pytest.param(["inspect", "absent"], 1, "absent", id="inspect nothing"),
         pytest.param(["push", "absent", "--repo", "a/b"], 1, "absent", id="push nothing"),
+        pytest.param(["push", "absent", "--repo", "name"], 2, "user/name", id="push without user"),
+        pytest.param(["build", "--run", "/proc/none"], 1, "/proc/none", id="a run that cannot be made"),
         pytest.param(["demo-data", "x", "--videos", "0"], 2, "--videos", id="no videos"),
     ],
 )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import shlex
 import sys
 
@@ -31,10 +30,8 @@ def run(arguments: list[str]) -> int:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _interrupted(arguments)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
-            raise
-        return _say(f"{error.strerror}: {error.filename or 'while writing'}; nothing that was done is lost", 1)
+    except OSError as error:  # a disk that is full, a folder that cannot be made: the user's to mend
+        return _say(f"{error.filename or 'the disk'}: {error.strerror or error}; nothing that was done is lost", 1)
     return 0
 
 

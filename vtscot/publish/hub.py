@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vtscot.errors import PublishError
+from vtscot.errors import PublishError, UsageError
 from vtscot.publish.validate import validate_dataset
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 CARD: Final = "README.md"
 SHARDS: Final = "*/*-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9].parquet"
+_REPO: Final = re.compile(r"[\w.-]+/[\w.-]+")
 LOG_IN: Final = "run `hf auth login`, or set HF_TOKEN"
 
 
@@ -46,8 +48,11 @@ def push(
 ) -> str:
     """Upload the dataset of `run` to the dataset repository `repo` ("user/name"); returns its address.
 
-    Raises PublishError where the dataset is not fit to be published, or the Hub refuses it.
+    Raises UsageError for another kind of name, PublishError where the dataset is not fit to be published or the Hub
+    refuses it.
     """
+    if not _REPO.fullmatch(repo):
+        raise UsageError(f"--repo {repo!r} is not of the form user/name")
     directory = _dataset(run)
     if problems := validate_dataset(directory, licences):
         for problem in problems:
