@@ -269,7 +269,7 @@ def totals(figures: dict[str, Any]) -> tuple[int, int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="8 demo videos of one seed, one plant per track")
+    parser.add_argument("--quick", action="store_true", help="4 demo videos of one seed, one plant per track")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -278,7 +278,7 @@ def main() -> int:
         trees = []
         for seed in (0,) if options.quick else (0, 1):
             root = work / f"tree-{seed}"
-            write_demo(root, videos=8 if options.quick else 24, seed=seed, workers=1)
+            write_demo(root, videos=4 if options.quick else 24, seed=seed, workers=1)
             trees.append((f"demo seed {seed}", "demo", root, ["train", "valid_u"]))
         if REAL.is_dir():
             trees.append(("real", "mevis", REAL, ["train"]))

@@ -27,11 +27,12 @@ import numpy as np
 
 from vtscot.doctor.edges import change_along
 from vtscot.doctor.laws import Line, fit_line
-from vtscot.doctor.looks import MORE_LOOKS, TOLERANCE, Look, best_frame, look_at, score_at
+from vtscot.doctor.looks import LOOKS, MORE_LOOKS, TOLERANCE, Look, best_frame, look_at, score_at
 from vtscot.doctor.scene import Scene
 from vtscot.tracks import MaskTrack, TrackTable
 
 FITS: Final = 4.0  # score from which a mask is said to fit: clean tracks have 5.2 and more in 99 of 100 looks
+FITS_BESIDE: Final = 5.0  # the same for a place that is the best of thousands: chance alone gives 4
 WORSE: Final = 0.6  # a mask does not fit where it scores less than this share of what it scores elsewhere
 ALIKE: Final = 0.8  # it does fit where it scores more than this share
 MIN_LOOKS: Final = 4
@@ -66,6 +67,7 @@ class _Place:
     dx: float
     dy: float
     score: float
+    needed: float = FITS
 
 
 _NOWHERE: Final = _Place(0, 0.0, 0.0, -math.inf)  # beyond the video
@@ -110,7 +112,7 @@ def _in_space(looks: Sequence[Look], scene: Scene) -> _Law | None:
     places = []
     for look in looks:
         dx, dy = (float(value) for value in line.at(look.frame))
-        places.append(_Place(look.frame, dx, dy, look.fits.near(dx, dy, TOLERANCE)))
+        places.append(_Place(look.frame, dx, dy, look.fits.near(dx, dy, TOLERANCE), FITS_BESIDE))
     return _shift_in_words(line, looks, scene), places
 
 
@@ -128,7 +130,9 @@ def _pixels(dx: float, dy: float) -> str:
 
 
 def _in_time(looks: Sequence[Look], scene: Scene) -> _Law | None:
-    found = [(look.frame, *best_frame(look, scene)) for look in looks if not _fine(look)]
+    unfit = [look for look in looks if not _fine(look)]
+    step = max(1, -(-len(unfit) // LOOKS))  # some of them show the line; how many are on it is counted over all
+    found = [(look.frame, *best_frame(look, scene)) for look in unfit[::step]]
     clear = [(frame, j) for frame, j, score in found if score >= FITS]
     line = fit_line([i for i, _ in clear], np.array([[j] for _, j in clear], np.float64).reshape(-1, 1), _SLACK)
     if line is None:
@@ -168,7 +172,7 @@ def _judge(law: _Law, looks: Sequence[Look], scene: Scene) -> Misfit | None:
 
 def _better(look: Look, at: _Place) -> bool:
     """True where the law's place fits, and the mask's own does not."""
-    return at.score >= FITS and look.here < WORSE * at.score
+    return at.score >= at.needed and look.here < WORSE * at.score
 
 
 def _worse(look: Look, at: _Place) -> bool:
