@@ -18,7 +18,7 @@ import pytest
 
 from tests.hub import CUT, TOKEN, Hub, serve_hub
 from tests.outcomes import LICENCES, all_outcomes, make_world
-from vtscot.errors import PublishError
+from vtscot.errors import PublishError, UsageError
 from vtscot.publish import plan_push, publish, push, validate_dataset
 
 REPO = "someone/episodes"
@@ -176,9 +176,11 @@ def test_another_ones_namespace(run: Path, hub: Hub) -> None:
         send(run, "other/episodes")
 
 
-def test_a_name_that_is_no_repository(run: Path, hub: Hub) -> None:
-    with pytest.raises(PublishError, match="'a/b/c' is no name of a repository"):
-        send(run, "a/b/c")
+@pytest.mark.parametrize("name", ["a/b/c", "name", "a b/c", "https://hub/a/b"])
+def test_a_name_that_is_no_repository(run: Path, hub: Hub, name: str) -> None:
+    with pytest.raises(UsageError, match="user/name"):
+        send(run, name)
+    assert hub.requests == []
 
 
 def test_no_token(run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
