@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.formats import FORMATS, Clip, Said, World
+from tests.formats import FORMATS, Clip, Entry, Said, World
 from tests.trees import FRAMES, HEIGHT, WIDTH, rle, write_frames
 from vtscot.index import Index, build_index
 from vtscot.sources.registry import open_source
@@ -28,7 +28,10 @@ def tiny_world(folder: Path) -> World:
     for name in ("cat", "dog"):
         write_frames(folder / "frames" / name)
         images = [folder / "frames" / name / f"{i:05d}.jpg" for i in range(FRAMES)]
-        tracks = {1: [rle(2 * i, 3) if i != 2 else None for i in range(FRAMES)], 2: [rle(20, 12)] * FRAMES}
+        tracks: dict[int, list[Entry]] = {
+            1: [rle(2 * i, 3) if i != 2 else None for i in range(FRAMES)],
+            2: [rle(20, 12)] * FRAMES,
+        }
         said = [Said("the square that moves", (1,)), Said("the square that rests", (2,))]
         clips.append(Clip(name, images, tracks, said, (HEIGHT, WIDTH)))
     return World(clips)

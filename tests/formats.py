@@ -238,7 +238,8 @@ def write_groundmore(world: World, root: Path) -> None:
 
 def write_ref_sav(world: World, root: Path) -> None:
     """Expressions keyed by object, frames 100000, 100004, .., ids of tracks from 10000."""
-    videos, masks = {}, {}
+    videos: dict[str, Any] = {}
+    masks: dict[str, list[Entry]] = {}
     for v, clip in enumerate(world.clips):
         names = _numbered(clip, start=100000, stride=4)
         _images(root / "valid" / "videos" / clip.name, clip, names)
