@@ -88,14 +88,11 @@ class GroundMoReSource(PngSource):
         found = _SPAN.search(anno_id)
         return range(int(found[1]), int(found[2]) + 1) if found else super()._mask_frames(video, anno_id)
 
-    def _video_tracks(self, video: Video, objects: dict[str, str]) -> list[PngTrack]:
-        tracks = super()._video_tracks(video, objects)
-        for track in tracks:
-            if track.absent:
-                detail = f"{len(track.absent)} of the {len(track.frames)} frames of its action have no file of masks"
-                note = Fault("mask-missing", detail, video.name, None, track.anno_id, track.absent[0], fatal=False)
-                self._track_faults.append(note)
-        return tracks
+    def _notes(self, video: Video, track: PngTrack) -> list[Fault]:
+        if not track.absent:
+            return []
+        detail = f"{len(track.absent)} of the {len(track.frames)} frames of its action have no file of masks"
+        return [Fault("mask-missing", detail, video.name, None, track.anno_id, track.absent[0], fatal=False)]
 
 
 def _action(video: Video, entry: dict[str, Any]) -> tuple[int, int]:

@@ -8,8 +8,8 @@ An object without a pixel in a frame has no mask there.
 
 from __future__ import annotations
 
+import io
 import struct
-import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,13 +19,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vtscot.counts import check_size
 from vtscot.errors import MaskError
 from vtscot.files import inside
+from vtscot.frames import MAX_PIXELS
 from vtscot.masks import Rle, is_empty
 from vtscot.sources.base import Fault, RawEntry, RawMask
 
 _GREY: Final = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L")
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PIL_FAULTS: Final = (
     OSError,
     SyntaxError,
@@ -131,12 +132,11 @@ def read_png(path: Path) -> npt.NDArray[Any]:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG",)) as image:
-                check_size(image.height, image.width)
-                return np.asarray(image if image.mode in _GREY else image.convert("RGB"))
-    except MaskError as error:
-        raise PngError("mask-broken", f"{path.name}: {error}") from None
-    except (Image.DecompressionBombError, *_PIL_FAULTS) as error:
+        data = path.read_bytes()
+        width, height = struct.unpack_from(">II", data, 16)
+        if data[:8] != _SIGNATURE or width * height > MAX_PIXELS:
+            raise ValueError(f"its header says {width} x {height} pixels" if data[:8] == _SIGNATURE else "no header")
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            return np.asarray(image if image.mode in _GREY else image.convert("RGB"))
+    except _PIL_FAULTS as error:
         raise PngError("mask-broken", f"{path.name} is not a whole PNG ({error})") from None

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from vtscot.files import inside
 from vtscot.records import Video
-from vtscot.sources.base import RawTrack
+from vtscot.sources.base import Fault, RawTrack
 from vtscot.sources.expressions import AnnoId
 from vtscot.sources.names import bad_name, printable
 from vtscot.sources.png_masks import PngTrack, read_png_tracks
@@ -37,6 +37,10 @@ class PngSource(TreeSource):
     def _mask_frames(self, video: Video, anno_id: str) -> range:
         """The frames in which a track may have masks."""
         return range(len(video.frames))
+
+    def _notes(self, video: Video, track: PngTrack) -> list[Fault]:
+        """What is to be said of a track that can be used."""
+        return []
 
     def _anno_ids(self) -> AnnoId | None:
         return self._anno_id
@@ -82,6 +86,7 @@ class PngSource(TreeSource):
             asked = {anno: name for anno, name in named.items() if wanted is None or anno in wanted}
             for track in self._video_tracks(video, asked):
                 if track.fault is None:
+                    self._track_faults += self._notes(video, track)
                     yield track.anno_id, track.entries
                 else:
                     self._track_faults.append(replace(track.fault, video=video.name))
