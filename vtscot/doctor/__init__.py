@@ -3,17 +3,17 @@
 Findings come from the faults of the index, by which `vtscot build` skips queries, and from checks that the index does
 not make. A fatal finding means that something would be lost; all others are notes.
 
-From the index (fatal unless marked as a note):
-    frame-missing, frame-broken          frames that are not on disk, or whose first is no image
-    mask-length, mask-size, mask-invalid masks that are too few or too many, of another size, or no RLE
-    mask-missing, mask-broken, mask-mode masks that are files: not on disk, not whole, or in colours
-    unknown-anno, no-anno-id, bad-target an expression names a target that has no masks, or none at all
-    never-visible                        the targets of a query are in no frame
-    duplicate-expression, -id, -anno     the same text, id or masks twice; a note where the ground truth is held out
-    duplicate-video                      note, beside the fatal ones of its expressions
-    ambiguous-expression                 one text for different targets
+From the index (fatal unless they are marked as notes):
+    frame-missing, frame-broken           frames that are not on disk, or whose first is no image
+    mask-length, mask-size, mask-invalid  masks that are too few or too many, of another size, or no RLE
+    mask-missing, mask-broken, mask-mode  masks that are files: not on disk, not whole, or in colours
+    unknown-anno, no-anno-id, no-obj-id, bad-target    an expression names a target without masks, or does not say it
+    never-visible                         the targets of a query are in no frame
+    duplicate-expression, duplicate-id, duplicate-anno, duplicate-video    the same text, id, masks or video twice; a
+                                          note for texts of a split whose ground truth is held out
+    ambiguous-expression                  one text for different targets
     empty-expression, expression-too-long, wrong-type, bad-name, no-frames
-    odd-white-space, target-count, stated-size    notes
+    odd-white-space, target-count, stated-size, repeated-ids, unnamed-tracks    notes
 From files and pixels:
     frame-broken      a later frame cannot be decoded (fatal)
     frame-size        a frame is of another size than the first of its video (fatal)

@@ -1,7 +1,7 @@
 """Are the frames of a video whole? All headers are read, and a sample is decoded, or all of them.
 
 A JPEG that was cut off has no end marker, and the parts of a PNG carry check sums: that is seen in every file without
-decoding it. Damage in the middle of a JPEG is only seen by decoding.
+decoding it. Damage in the middle of a JPEG is only seen by decoding, and only where the decoder does not paint over it.
 """
 
 from __future__ import annotations
