@@ -225,3 +225,13 @@ def test_the_bench_runs() -> None:
     assert result["queries"] == 200
     assert result["peak_mib"] < 350
     assert result["ratio"] > 5
+
+
+def test_a_target_at_another_time_is_no_distractor(tmp_path: Path) -> None:
+    index = index_tree(tmp_path)
+    query = index.queries[0]
+    assert set(index.others(query)) == set(index.objects(query.video)) - set(query.anno_ids)
+    objects = {query.video: ("v/1@0-4", "v/1", "v/2@3-9", "v/2@12-20", "v/3")}
+    index.__dict__["_objects"] = objects  # a cached property
+    of_two = query.model_copy(update={"anno_ids": ("v/2@3-9",)})
+    assert index.others(of_two) == ("v/1", "v/1@0-4", "v/3")

@@ -70,15 +70,14 @@ class Tools:
 
     def others(self, query: Query) -> dict[str, MaskTrack]:
         """The other annotated objects of the query's video."""
-        names = (name for name in self.index.objects(query.video) if name not in query.anno_ids)
-        return {name: self.track(name) for name in sorted(names)}
+        return {name: self.track(name) for name in self.index.others(query)}
 
 
 def mine_query(query: Query, index: Index, settings: MiningSettings, budget: Budget) -> Plan:
     """The plan of one query, from the tables of its video."""
     tables = index.video_tables(query.video)
     targets = [tables[anno_id] for anno_id in query.anno_ids]
-    others = {anno_id: table for anno_id, table in tables.items() if anno_id not in query.anno_ids}
+    others = {anno_id: tables[anno_id] for anno_id in index.others(query)}
     target = TrackTable.merge(targets) if targets else None
     return mine(query, len(index.videos[query.video].frames), target, others, settings, budget)
 

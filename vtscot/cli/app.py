@@ -71,7 +71,10 @@ def build(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done and sent.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build a dataset of verified episodes; alone, it builds the demo. The same command goes on with a stopped run."""
+    """Build a dataset of verified episodes.
+
+    Alone, it builds the demo. The same command goes on with a run that was stopped.
+    """
     from vtscot.cli.build import build_command
 
     resolved = recipe_of(
@@ -98,7 +101,10 @@ def index(
     run: RunDirectory = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read the annotations once: queries, mask tables, and every fault found on the way."""
+    """Read the annotations of a source once.
+
+    Writes queries and mask tables into the run, and says every fault found on the way.
+    """
     from vtscot.cli.tables import index_command
 
     resolved = recipe_of(source, root, split, None, None)
@@ -119,7 +125,10 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with a dataset: files, masks, texts, and masks that do not fit their frames."""
+    """Say what is wrong with a dataset.
+
+    Files, masks, texts, and masks that do not fit their frames. Changes nothing.
+    """
     from vtscot.cli.check import check_command
 
     resolved = recipe_of(source, root, split, None, None)
@@ -137,7 +146,10 @@ def mine(
     limit: Limit = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the plans there.", metavar="FILE")] = None,
 ) -> None:
-    """Propose windows and keyframes for every query: one plan a line, as JSON."""
+    """Propose windows and keyframes.
+
+    One plan per query and line, as JSON, in the order of the annotation file.
+    """
     from vtscot.cli.tables import mine_command
 
     resolved = recipe_of(source, root, split, recipe, assignments, limit=limit)
@@ -162,7 +174,10 @@ def inspect(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
     no_open: Annotated[bool, typer.Option("--no-open", help="Write the report without opening it.")] = False,
 ) -> None:
-    """Write the report of a run from its ledger and open it in the browser."""
+    """Write the report of a run and open it.
+
+    It is made from the run's ledger; nothing is asked or paid.
+    """
     from vtscot.cli.runs import inspect_command
 
     inspect_command(run, show=not no_open)
@@ -175,7 +190,10 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and say what would be sent.")] = False,
 ) -> None:
-    """Validate the dataset of a run, show what goes, and upload it to the Hugging Face Hub, the card last."""
+    """Upload a dataset to the Hugging Face Hub.
+
+    Validates it first and shows what goes; the card goes last.
+    """
     from vtscot.cli.runs import push_command
 
     push_command(run, repo, private=private, dry_run=dry_run)
@@ -209,7 +227,10 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score predictions as the official scripts do: J, F, J&F, and what the set adds."""
+    """Score predictions.
+
+    As the official scripts do: J, F, J&F, and what the set adds.
+    """
     from vtscot.cli.scores import eval_command
 
     eval_command(
@@ -237,7 +258,10 @@ def submit(
     ],
     out: Annotated[Path, typer.Option("--out", help="The archive to write.", metavar="FILE")],
 ) -> None:
-    """Pack predictions into the archive that the server of a set takes; an incomplete one is refused."""
+    """Pack predictions for the server of a set.
+
+    An incomplete archive is refused, saying what is missing.
+    """
     from vtscot.cli.scores import submit_command
 
     submit_command(source, root, split, predictions, out)

@@ -10,7 +10,12 @@ import typer
 if TYPE_CHECKING:
     from vtscot.recipe import Recipe
 
-SourceName = Annotated[str | None, typer.Option("--source", help="Dataset: demo, mevis.", metavar="NAME")]
+SourceName = Annotated[
+    str | None,
+    typer.Option(
+        "--source", help="Dataset, for example demo or mevis; an unknown name lists them all.", metavar="NAME"
+    ),
+]
 Root = Annotated[Path | None, typer.Option("--root", help="Folder that holds the dataset.", metavar="DIR")]
 Split = Annotated[str | None, typer.Option("--split", help="Split of the dataset.", metavar="NAME")]
 RunDirectory = Annotated[

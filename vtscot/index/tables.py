@@ -69,6 +69,14 @@ class Index:
         """anno_ids of the video whose tracks can be used."""
         return self._objects.get(video_name, ())
 
+    def others(self, query: Query) -> tuple[str, ...]:
+        """anno_ids of the other objects of the query's video, sorted.
+
+        What stands behind an `@` in an anno_id is a stretch of time: tracks of a target at another time are left out.
+        """
+        targets = {anno_id.partition("@")[0] for anno_id in query.anno_ids}
+        return tuple(sorted(name for name in self.objects(query.video) if name.partition("@")[0] not in targets))
+
     def table(self, anno_id: str) -> TrackTable:
         """Area and box per frame of one track, as views into the index; DataError for an unknown track."""
         return self.store.table(anno_id)

@@ -38,7 +38,7 @@ def cases(source: Source, index: Index, budget: Budget, seed: int, teacher: Teac
             observations=observations(plan, budget),
             frames=frames(query.video),
             target=index.target(query),
-            objects={name: track(name) for name in index.objects(query.video) if name not in query.anno_ids},
+            objects={name: track(name) for name in index.others(query)},
             seed=seed,
         )
         chosen, thoughts = asyncio.run(writer.trace(task))
