@@ -228,7 +228,7 @@ def test_the_bench_runs() -> None:
 
 
 def test_a_target_at_another_time_is_no_distractor(tmp_path: Path) -> None:
-    index = index_tree(tmp_path)
+    index = index_tree(write_tree(tmp_path, good_meta(), good_masks()))
     query = index.queries[0]
     assert set(index.others(query)) == set(index.objects(query.video)) - set(query.anno_ids)
     objects = {query.video: ("v/1@0-4", "v/1", "v/2@3-9", "v/2@12-20", "v/3")}
