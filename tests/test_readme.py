@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -40,6 +41,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_demo(place / "MEVIS", videos=1, seed=0, workers=1)
     ended = vtscot("build", "--run", "runs/demo-train", "--set", "source.videos=1", cwd=place)
     assert ended.code == 0, ended.err
+    train = place / "MEVIS" / "train"
+    masks = json.loads((train / "mask_dict.json").read_text())
+    videos = json.loads((train / "meta_expressions.json").read_text())["videos"]
+    first = {
+        name: {"0": {"prediction_masks": masks[str(video["expressions"]["0"]["anno_id"][0])]}}
+        for name, video in videos.items()
+    }
+    (place / "PREDICTIONS.json").write_text(json.dumps(first))
     return place
 
 
@@ -56,6 +65,16 @@ def test_the_python_of_the_readme_runs(place: Path) -> None:
     program += "\nassert len(episodes) > 0\n"
     env = os.environ | {"HF_HOME": str(place / "hf"), "HF_DATASETS_OFFLINE": "1"}
     subprocess.run([sys.executable, "-c", program], cwd=place, env=env, check=True, timeout=120)
+
+
+def test_the_python_of_the_docs_prints_what_its_comments_say() -> None:
+    programs = [
+        program for path in DOCS if path.parent.name == "docs" for program in blocks("python", path.read_text())
+    ]
+    assert programs
+    for program in programs:
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+        assert ended.stdout.splitlines() == re.findall(r"^print\(.*\)  # (.*)$", program, re.MULTILINE)
 
 
 @pytest.mark.parametrize("words", commands("make"), ids=" ".join)
