@@ -5,10 +5,10 @@ scores best at its place. A track is suspect where a quarter of the masks do not
 that do not fit are tried on the other frames as well, and the one law (`laws`) is sought by which most of them fit:
 they are shifted by `a + b * i` pixels, or mask i belongs to frame `a + b * i`.
 
-A track is reported only where at least four masks, and a fifth of all looked at, fit by that law and clearly not at
-their place; where three quarters of those that tell either way say so; where the masks move (any number of looks at
-one still picture is one look); and where motion does not say the opposite: pixels change most along the outline of
-what moves, so at the right place more changes along the outline.
+A track is reported only where at least four masks, and a fifth of all looked at (half, where masks are mere boxes),
+fit by that law and clearly not at their place; where three quarters of those that tell either way say so; where the
+masks move (any number of looks at one still picture is one look); and where motion does not say the opposite: pixels
+change most along the outline of what moves, so at the right place more changes along the outline.
 
 All else cannot be decided and is not reported: still masks, objects without visible edges, tracks seen too briefly, and
 masks that are off by no more than outlines are anyway (4 pixels of a frame of 413 x 232, one per cent of its width).
@@ -37,6 +37,8 @@ WORSE: Final = 0.6  # a mask does not fit where it scores less than this share o
 ALIKE: Final = 0.8  # it does fit where it scores more than this share
 MIN_LOOKS: Final = 4
 MIN_PART: Final = 0.2  # of all looks must say that the law fits
+MIN_PART_BOXES: Final = 0.5  # the same for masks that fill their boxes: a rectangle finds straight edges anywhere
+FILLED: Final = 0.95
 MIN_SHARE: Final = 0.75  # of the looks that tell either way
 MIN_MOVED: Final = 3.0  # pixels of the scene
 _SLACK: Final = 3.0  # pixels, or frames, that a look may be off the law's line
@@ -81,7 +83,8 @@ def find_misfit(track: MaskTrack, table: TrackTable, scene: Scene) -> Misfit | N
         return None
     looks = look_at(track, table, scene, MORE_LOOKS)
     laws = [law for law in (_in_time(looks, scene), _in_space(looks, scene)) if law is not None]
-    judged = [found for law in laws if (found := _judge(law, looks, scene)) is not None]
+    needed = math.ceil(len(looks) * (MIN_PART_BOXES if _boxes(table, looks) else MIN_PART))
+    judged = [found for law in laws if (found := _judge(law, looks, scene, needed)) is not None]
     return max(judged, key=lambda found: found.agreeing * found.gain, default=None)
 
 
@@ -90,6 +93,12 @@ def _moved(table: TrackTable, looks: Sequence[Look], scene: Scene) -> float:
     boxes = table.box[[look.frame for look in looks]]
     sides = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1) / scene.scale
     return float(np.ptp(sides, axis=0).max())
+
+
+def _boxes(table: TrackTable, looks: Sequence[Look]) -> bool:
+    """True where most masks are boxes."""
+    frames = [look.frame for look in looks]
+    return bool(np.median(table.area[frames] / np.maximum(table.box[frames, 2:].prod(axis=1), 1)) >= FILLED)
 
 
 def _suspect(looks: Sequence[Look]) -> bool:
@@ -157,12 +166,12 @@ def _frames_in_words(line: Line, looks: Sequence[Look]) -> str:
     return f"mask i fits frame {slope:.2f} * i {float(line.start[0]):+.0f}"
 
 
-def _judge(law: _Law, looks: Sequence[Look], scene: Scene) -> Misfit | None:
+def _judge(law: _Law, looks: Sequence[Look], scene: Scene, needed: int) -> Misfit | None:
     words, places = law
     agreeing = [(look, at) for look, at in zip(looks, places, strict=True) if _better(look, at)]
     against = sum(_worse(look, at) for look, at in zip(looks, places, strict=True))
     told = len(agreeing) + against
-    if len(agreeing) < max(MIN_LOOKS, MIN_PART * len(looks), MIN_SHARE * told):
+    if len(agreeing) < max(MIN_LOOKS, needed, MIN_SHARE * told):
         return None
     if _motion(agreeing, scene) < -len(agreeing) / 2:
         return None
