@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from vtscot.tracks import MaskTrack
 
 PIXELS: Final = 96_000  # 413 x 232 of a 16:9 frame: one pixel is a quarter of a per cent of its width
 REACH: Final = 0.12  # of the longer side: how far from its place a mask is looked for
-_KEPT: Final = 96  # frames whose edges are remembered: some 150 MB
+_KEPT: Final = 64  # frames whose edges are remembered: some 130 MB
 
 
 class Scene:
@@ -27,11 +27,16 @@ class Scene:
         self.size = fit(width, height, PIXELS)
         self.scale = width / self.size[0]
         self.reach = round(REACH * max(self.size))
-        self.edges: Callable[[int], Field] = lru_cache(_KEPT)(self._edges)
-        self._grey: Callable[[int], Field] = lru_cache(_KEPT)(self._read_grey)
+        # Not lru_cache: it would hold the scene, and the scene it, until the garbage collector comes by.
+        self._edges: OrderedDict[int, Field] = OrderedDict()
+        self._greys: OrderedDict[int, Field] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def edges(self, j: int) -> Field:
+        """Oriented edges of frame j with a frame of `reach` zeros around: (H + 2 * reach, W + 2 * reach, 3)."""
+        return _remembered(self._edges, j, self._read_edges)
 
     def mask(self, track: MaskTrack, i: int) -> Field:
         """Mask i of a track at the size of the scene, values 0..1."""
@@ -48,10 +53,11 @@ class Scene:
         """How much the pixels (H, W) change around frame j, 0..1 around the mean; None at both ends."""
         if not 0 < j < len(self) - 1:
             return None
-        change = np.abs(self._grey(j + 1) - self._grey(j - 1))
+        after, before = (_remembered(self._greys, i, self._read_grey) for i in (j + 1, j - 1))
+        change = np.abs(after - before)
         return np.asarray(change / (change + change.mean() + 1.0), dtype=np.float32)
 
-    def _edges(self, j: int) -> Field:
+    def _read_edges(self, j: int) -> Field:
         import cv2
 
         lab = cv2.cvtColor(self._image(j), cv2.COLOR_RGB2LAB).astype(np.float32)
@@ -69,3 +75,13 @@ class Scene:
 
         image = self.frames.array(j, PIXELS)
         return np.asarray(cv2.resize(image, self.size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _remembered(known: OrderedDict[int, Field], j: int, read: Callable[[int], Field]) -> Field:
+    """`read(j)`, from `known` where it was read lately."""
+    if j not in known:
+        known[j] = read(j)
+        if len(known) > _KEPT:
+            known.popitem(last=False)
+    known.move_to_end(j)
+    return known[j]
