@@ -267,3 +267,21 @@ def test_a_worker_that_is_killed_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     path = write_predictions(tmp_path / "p.json", {v: {"0": good_masks()["1"]} for v in ("cat", "dog")})
     with pytest.raises(RunError, match="try --workers 1"):
         scores_of(two, path, Rules(BENCHMARKS["mevis"]), workers=2)
+
+
+def test_the_only_split_is_taken_where_the_usual_one_is_not_there(shared_data: Path) -> None:
+    predictions = shared_data / "predictions" / "mevis_predictions.json"
+    arguments = ("eval", "--source", "mevis", "--root", shared_data / "mevis", "--predictions", predictions, "--json")
+    ended = vtscot(*arguments)
+    assert ended.code == 0, ended.err
+    assert "only split, train, is taken" in ended.err
+    assert ended.json() == vtscot(*arguments, "--split", "train").json()
+
+
+def test_several_splits_but_not_the_usual_one_are_named(shared_data: Path, demo_root: Path, tmp_path: Path) -> None:
+    for name in ("train", "holdout"):
+        (tmp_path / name).symlink_to(demo_root / "train")
+    predictions = shared_data / "predictions" / "mevis_predictions.json"
+    ended = vtscot("eval", "--source", "mevis", "--root", tmp_path, "--predictions", predictions)
+    assert ended.code == 1
+    assert "holdout, train" in ended.complaint

@@ -20,6 +20,14 @@ class DataError(VtscotError):
     """A dataset on disk is missing, broken or not what it claims to be."""
 
 
+class SplitError(DataError):
+    """A dataset without the split that was asked for; `splits` are those it has."""
+
+    def __init__(self, message: str, splits: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.splits = splits
+
+
 class MaskError(DataError):
     """An RLE that does not parse, or masks of different sizes where one size is needed."""
 

@@ -252,11 +252,13 @@ def evaluate(
 def submit(
     source: Annotated[str, typer.Option("--source", help="Dataset with a server.", metavar="NAME")],
     root: Annotated[Path, typer.Option("--root", help="Folder that holds the dataset.", metavar="DIR")],
-    split: Annotated[str, typer.Option("--split", help="Split the server asks for.", metavar="NAME")],
     predictions: Annotated[
         Path, typer.Option("--predictions", help="Interchange JSON, or a folder or zip of PNGs.", metavar="PATH")
     ],
     out: Annotated[Path, typer.Option("--out", help="The archive to write.", metavar="FILE")],
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split the server asks for [default: valid].", metavar="NAME")
+    ] = None,
 ) -> None:
     """Pack predictions for the server of a set.
 

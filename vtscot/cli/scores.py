@@ -29,7 +29,7 @@ from vtscot.evaluation.tables import csv_text, notes, terminal_table
 from vtscot.files import write_text
 from vtscot.progress import Progress
 from vtscot.sources.base import Source
-from vtscot.sources.registry import open_source
+from vtscot.sources.registry import open_source, open_usual
 
 
 def eval_command(
@@ -48,7 +48,7 @@ def eval_command(
 ) -> None:
     """Score predictions; write what was asked for and print the scores."""
     rules = Rules(benchmark_of(name), semi_supervised, as_released)
-    split = split or rules.benchmark.split
+    split = _split(name, root, split, rules.benchmark.split)
     with tempfile.TemporaryDirectory(prefix="vtscot-") as scratch, progress() as say:
         directory = out or Path(scratch)
         say.stage("index")
@@ -78,9 +78,20 @@ def _write(
         write_text(html_file, render_page(found, summary, source))
 
 
-def submit_command(name: str, root: Path, split: str, path: Path, out: Path) -> None:
+def _split(name: str, root: Path, given: str | None, usual: str) -> str:
+    """The split given, else the usual one, else the only one there is, which is said."""
+    if given is not None:
+        return given
+    split = open_usual(name, root, usual).split
+    if split != usual:
+        typer.echo(f"{root} has no {usual}; its only split, {split}, is taken", err=True)
+    return split
+
+
+def submit_command(name: str, root: Path, split: str | None, path: Path, out: Path) -> None:
     """Write the archive for the server of a set, and print its path."""
     server = server_of(name)
+    split = _split(name, root, split, "valid")
     source = open_source(name, root, split)
     with progress() as say:
         without = _without(server.without.get(split), name, root, say)

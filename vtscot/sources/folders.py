@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from vtscot.errors import DataError
+from vtscot.errors import DataError, SplitError
 from vtscot.files import inside
 from vtscot.records import Video
 from vtscot.sources.base import Fault
@@ -31,7 +31,7 @@ def find_meta(root: Path, split: str, *patterns: str) -> Path:
     if split not in known:
         wanted = " or ".join(pattern.replace("{split}", printable(split)) for pattern in patterns)
         there = f"splits here: {', '.join(sorted(known))}" if known else "no split is here; is it the right folder?"
-        raise DataError(f"{root}: no {wanted}; {there}")
+        raise SplitError(f"{root}: no {wanted}; {there}", tuple(sorted(known)))
     return known[split]
 
 
@@ -55,8 +55,9 @@ def find_fixed(root: Path, split: str, only: str, name: str) -> Path:
     _check_root(root)
     if (root / name).is_file() and split == only:
         return root / name
-    there = f"splits here: {only}" if (root / name).is_file() else f"no {name} is here; is it the right folder?"
-    raise DataError(f"{root}: no split {printable(split)!r}; {there}")
+    if not (root / name).is_file():
+        raise SplitError(f"{root}: no {name} is here; is it the right folder?", ())
+    raise SplitError(f"{root}: no split {printable(split)!r}; splits here: {only}", (only,))
 
 
 def first_folder(parent: Path, *names: str) -> Path:

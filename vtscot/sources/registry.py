@@ -7,7 +7,7 @@ import pkgutil
 from pathlib import Path
 
 import vtscot.sources
-from vtscot.errors import UsageError
+from vtscot.errors import SplitError, UsageError
 from vtscot.sources.base import Source
 
 
@@ -25,3 +25,16 @@ def open_source(name: str, root: Path, split: str) -> Source:
     if name not in SOURCES:
         raise UsageError(f"no source is called {name!r}; there are: {', '.join(SOURCES)}")
     return SOURCES[name](Path(root), split)
+
+
+def open_usual(name: str, root: Path, usual: str) -> Source:
+    """The reader of the `usual` split, or of the only one where the tree has just one.
+
+    Raises SplitError, which names the splits there are, where neither is so.
+    """
+    try:
+        return open_source(name, root, usual)
+    except SplitError as error:
+        if len(error.splits) == 1:
+            return open_source(name, root, error.splits[0])
+        raise
