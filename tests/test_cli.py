@@ -148,6 +148,23 @@ def test_inspect_writes_the_report_again(demo_run: tuple[Path, dict[str, Any]]) 
     assert abs(len(report.read_bytes()) - len(before)) < 2000
 
 
+def test_a_run_is_opened_from_anywhere_and_follows_its_source(
+    demo_run: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(demo_run[0] / "source", tree)
+    arguments = ("--source", "mevis", "--root", "tree", "--run", "run", "--limit", "4")
+    assert vtscot("build", *arguments, cwd=tmp_path).code == 0
+    assert vtscot("inspect", tmp_path / "run", "--no-open").code == 0
+    meta = tree / "train" / "meta_expressions.json"
+    videos = json.loads(meta.read_text())["videos"]
+    videos.pop(next(iter(videos)))
+    meta.write_text(json.dumps({"videos": videos}))
+    ended = vtscot("inspect", tmp_path / "run", "--no-open")
+    assert ended.code == 0, ended.err
+    assert "no longer in the source" in ended.err
+
+
 def test_push_dry_run_shows_what_goes(demo_run: tuple[Path, dict[str, Any]]) -> None:
     run, _ = demo_run
     ended = vtscot("push", run, "--repo", "user/name", "--dry-run")

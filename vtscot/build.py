@@ -112,13 +112,20 @@ def select(index: Index, limit: int | None) -> tuple[list[Query], list[Outcome]]
     return queries, outcomes
 
 
-def input_digest(job: Job, recipe: Recipe) -> str:
-    """Digest of all that decides the outcome of a job, besides the answers of a teacher."""
+def input_digest(job: Job, index: Index, recipe: Recipe) -> str:
+    """Digest of what decides the outcome of a job, besides frames and the answers of a teacher.
+
+    Masks count by area and box per frame: those are in memory, and no other mask of an object has the same everywhere.
+    """
     text = json.dumps(
         [job.query.model_dump(mode="json"), job.plan.model_dump(mode="json"), recipe.identity(), prompts_digest()],
         sort_keys=True,
     )
-    return hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256(text.encode())
+    for anno_id in job.query.anno_ids:
+        table = index.table(anno_id)
+        digest.update(table.area.tobytes() + table.box.tobytes())
+    return digest.hexdigest()
 
 
 def drive(jobs: Sequence[Job], run: Run, source_root: Path) -> Iterator[Done]:
@@ -131,12 +138,12 @@ def drive(jobs: Sequence[Job], run: Run, source_root: Path) -> Iterator[Done]:
         yield from in_processes(jobs, place, cores(run.recipe))
 
 
-def work(jobs: Sequence[Job], run: Run, clock: Clock, say: Progress) -> list[Outcome]:
+def work(jobs: Sequence[Job], index: Index, run: Run, clock: Clock, say: Progress) -> list[Outcome]:
     """The outcome of every job: from the ledger where it is settled, else traced and verified now.
 
     Trace and verify run together; their wall-clock time is shared out by the time spent in each.
     """
-    digests = {job.query.id: input_digest(job, run.recipe) for job in jobs}
+    digests = {job.query.id: input_digest(job, index, run.recipe) for job in jobs}
     known = {job.query.id: run.ledger.outcome(job.query.id, digests[job.query.id]) for job in jobs}
     settled = {key: outcome for key, outcome in known.items() if outcome is not None and not outcome.retryable}
     todo = [job for job in jobs if job.query.id not in settled]
@@ -175,6 +182,15 @@ def publish_context(run: Run, source: Source, index: Index) -> PublishContext:
     )
 
 
+def current(outcomes: Sequence[Outcome], index: Index, say: Progress) -> tuple[Outcome, ...]:
+    """The outcomes of queries that the source still has."""
+    known = {query.id for query in index.expressions}
+    kept = tuple(outcome for outcome in outcomes if outcome.query.id in known)
+    if len(kept) < len(outcomes):
+        say.note(f"{len(outcomes) - len(kept)} queries of the ledger are no longer in the source, and left out")
+    return kept
+
+
 def republish(directory: Path, progress: Progress | None = None) -> Summary:
     """Write dataset and report of a run again, from its ledger and the source's frames; nothing is asked or paid."""
     say = progress or Silent()
@@ -182,7 +198,7 @@ def republish(directory: Path, progress: Progress | None = None) -> Summary:
     with reopen_run(directory) as run:
         source = open_source(run.recipe.source.name, run.source_root, run.recipe.source.split)
         index = ensure_index(source, run.index)
-        outcomes = tuple(run.ledger.outcomes())
+        outcomes = current(tuple(run.ledger.outcomes()), index, say)
         with clock.stage("publish"):
             say.stage("publish")
             published = publish(outcomes, publish_context(run, source, index), directory)
@@ -206,7 +222,7 @@ def build(recipe: Recipe, directory: Path, progress: Progress | None = None) -> 
         with clock.stage("mine"):
             say.stage("mine", len(queries))
             jobs = [Job(query, mine_query(query, index, recipe.mining, recipe.budget)) for query in queries]
-        outcomes += work(jobs, run, clock, say)
+        outcomes += work(jobs, index, run, clock, say)
         with clock.stage("publish"):
             say.stage("publish")
             published = publish(outcomes, publish_context(run, source, index), directory)

@@ -43,7 +43,7 @@ def recipe_of(
 
     dotted = {key.replace("__", "."): value for key, value in flags.items()}
     where: dict[str, object] = {
-        "source.root": str(root) if root is not None else None,
+        "source.root": str(root.absolute()) if root is not None else None,  # a run is opened from anywhere
         "source.split": split,
     }
     return load_recipe(source, recipe, assignments or (), where | dotted)
