@@ -32,7 +32,7 @@ Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS: Final = 2**26  # 67 million pixels: twice an 8k frame; more is a decompression bomb
 SUFFIXES: Final = (".jpg", ".jpeg", ".png")
-_PIL_FAULTS: Final = (
+PIL_FAULTS: Final = (  # what Pillow raises, one time or another, for a broken file
     OSError,
     SyntaxError,
     ValueError,
@@ -228,7 +228,7 @@ def _opened(path: Path) -> Iterator[Image]:
             yield image
     except Image.DecompressionBombError as error:
         raise FrameError(f"{path} claims too many pixels: refused as a decompression bomb") from error
-    except _PIL_FAULTS as error:
+    except PIL_FAULTS as error:
         raise FrameError(f"{path} is not a whole JPEG or PNG image: {error}") from error
 
 

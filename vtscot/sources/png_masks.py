@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,23 +20,12 @@ import numpy.typing as npt
 
 from vtscot.errors import MaskError
 from vtscot.files import inside
-from vtscot.frames import MAX_PIXELS
+from vtscot.frames import MAX_PIXELS, PIL_FAULTS
 from vtscot.masks import Rle, is_empty
 from vtscot.sources.base import Fault, RawEntry, RawMask
 
 _GREY: Final = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L")
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-_PIL_FAULTS: Final = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
 
 
 class PngError(MaskError):
@@ -138,5 +126,5 @@ def read_png(path: Path) -> npt.NDArray[Any]:
             raise ValueError(f"its header says {width} x {height} pixels" if data[:8] == _SIGNATURE else "no header")
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             return np.asarray(image if image.mode in _GREY else image.convert("RGB"))
-    except _PIL_FAULTS as error:
+    except PIL_FAULTS as error:
         raise PngError("mask-broken", f"{path.name} is not a whole PNG ({error})") from None
