@@ -59,3 +59,7 @@ class RunError(VtscotError):
 
 class PublishError(VtscotError):
     """A dataset that is not fit to be published, or a Hub that refuses it."""
+
+
+class PolicyError(VtscotError):
+    """A policy that cannot be loaded or saved, or an episode it cannot be shown."""
