@@ -215,7 +215,7 @@ def plant_all(case: Case, kinds: list[str], tallies: dict[str, Tally]) -> None:
 
 
 def measure(trees: list[tuple[str, str, Path, list[str]]], work: Path, per_track: int) -> dict[str, Any]:
-    """All figures. Every track gets `per_track` of the plants, in turn; those of real videos get all."""
+    """All figures. Every track gets `per_track` of the plants, in turn; those of real videos six times as many."""
     tallies = {kind: Tally() for kind in PLANTS}
     clean = {f"{tree}, {kind}": [0, 0] for tree, *_ in trees for kind in CLEAN}
     reported: list[str] = []
@@ -230,8 +230,8 @@ def measure(trees: list[tuple[str, str, Path, list[str]]], work: Path, per_track
             clean[f"{case.tree}, {kind}"][0] += 1
             clean[f"{case.tree}, {kind}"][1] += misfit is not None
             reported += [f"{case.tree}: {case.name} {kind}: {misfit}"] if misfit else []
-        turn = range(number * per_track, (number + 1) * per_track)
-        kinds = names if case.tree == "real" else [names[i % len(names)] for i in turn]
+        few = 6 * per_track if case.tree == "real" else per_track
+        kinds = [names[(number * few + i) % len(names)] for i in range(min(few, len(names)))]
         plant_all(case, kinds, tallies)
     return {
         "plants": {kind: vars(tally) for kind, tally in tallies.items()},
