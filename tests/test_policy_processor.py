@@ -1,0 +1,191 @@
+"""A policy's tokenizer and processor: special tokens, template, sizes of images, the files they are kept in."""
+
+from __future__ import annotations
+
+import importlib.util
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("torch", reason="policies need the `train` extra (torch, transformers)")
+pytest.importorskip("transformers", reason="policies need the `train` extra (torch, transformers)")
+
+from PIL import Image
+
+from vtscot.errors import PolicyError
+from vtscot.frames import MAX_PIXELS
+from vtscot.policy.processor import PolicyProcessor, image_processor
+from vtscot.policy.tokenizer import MESSAGE_END, QWEN_SPECIALS, train_tokenizer
+
+TEXTS = [
+    "You find the object that an expression means in a video and segment it.",
+    "<think>Step 1: Temporal Dynamics. The red disk enters at frame 12.</think><RefSeg>[SEG]</RefSeg><|im_end|>",
+    'The video has 32 frames, numbered 0 to 31. Expression: "the blue square". Find what it means.',
+    "Frames spread over the whole video, low resolution:\nFrame 0: Frame 5: ",
+]
+TOKENIZER = train_tokenizer(TEXTS, 400)
+
+
+def processor(patch_size: int = 16) -> PolicyProcessor:
+    return PolicyProcessor(image_processor(patch_size), train_tokenizer(TEXTS, 400))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_order_of_the_texts_does_not_change_the_tokenizer(tmp_path: Path) -> None:
+    train_tokenizer(TEXTS, 400).save_pretrained(tmp_path / "a")
+    train_tokenizer(reversed(TEXTS), 400).save_pretrained(tmp_path / "b")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+@pytest.mark.parametrize("token", [*QWEN_SPECIALS, "[SEG]", "<think>", "</think>"])
+def test_a_special_token_is_one_id_inside_other_text(token: str) -> None:
+    ids = TOKENIZER.encode(f"a{token}b")
+    assert ids.count(TOKENIZER.convert_tokens_to_ids(token)) == 1
+    assert len(ids) == 3
+
+
+def test_the_vocabulary_is_filled_up_to_its_size_and_merges_are_learned() -> None:
+    assert len(TOKENIZER) == 400
+    assert len(train_tokenizer(TEXTS, 300).encode(TEXTS[0])) > len(TOKENIZER.encode(TEXTS[0])) < len(TEXTS[0]) // 2
+
+
+def test_texts_without_merges_leave_the_vocabulary_smaller() -> None:
+    assert len(train_tokenizer(["ab"], 500)) == 256 + len(QWEN_SPECIALS) + 3 + 1
+
+
+def test_a_vocabulary_without_room_for_the_bytes_is_refused() -> None:
+    with pytest.raises(PolicyError, match="vocabulary of 272 is too small: it needs 273"):
+        train_tokenizer(TEXTS, 272)
+    assert len(train_tokenizer(TEXTS, 273)) == 273
+
+
+@given(st.text(max_size=60))
+def test_any_text_survives_the_tokenizer_in_its_composed_form(text: str) -> None:
+    assert TOKENIZER.decode(TOKENIZER.encode(text)) == unicodedata.normalize("NFC", text)
+
+
+def test_seg_and_the_tags_of_thought_outlive_the_removal_of_special_tokens_as_they_should() -> None:
+    ids = TOKENIZER.encode(f"<think>a</think>[SEG]{MESSAGE_END}")
+    assert TOKENIZER.decode(ids, skip_special_tokens=True) == "<think>a</think>"
+
+
+def test_a_processor_comes_back_from_its_folder(tmp_path: Path) -> None:
+    first = processor(patch_size=8)
+    first.save_pretrained(tmp_path)
+    again = PolicyProcessor.from_pretrained(tmp_path)
+    image = Image.radial_gradient("L").resize((50, 40)).convert("RGB")
+    assert again.tokenizer.get_vocab() == first.tokenizer.get_vocab()
+    assert again.tokenizer.encode(TEXTS[1]) == first.tokenizer.encode(TEXTS[1])
+    assert (again.seg_id, again.pad_id, again.message_end_id) == (first.seg_id, first.pad_id, first.message_end_id)
+    assert (again.token_side, again.tokenizer.padding_side, again.chat_template) == (16, "left", first.chat_template)
+    pixels = [p.image_processor(images=[image], return_tensors="pt")["pixel_values"] for p in (first, again)]
+    assert pixels[0].equal(pixels[1])
+    again.save_pretrained(tmp_path / "b")
+    first.save_pretrained(tmp_path / "a")
+    a, b = files(tmp_path / "a"), files(tmp_path / "b")
+    assert {name for name in a | b if a[name] != b[name]} <= {"tokenizer_config.json"}  # notes that it was loaded
+
+
+def test_a_tokenizer_without_seg_is_refused_and_a_vlm_gets_it(tmp_path: Path) -> None:
+    from transformers import Qwen2Tokenizer
+
+    vocab = {token: i for token, i in TOKENIZER.get_vocab().items() if i < 256}
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=[], eos_token=MESSAGE_END, unk_token=None)
+    tokenizer.add_tokens(list(QWEN_SPECIALS), special_tokens=True)
+    tokenizer.save_pretrained(tmp_path)
+    image_processor(14, mean=(0.1, 0.2, 0.3)).save_pretrained(tmp_path)
+    with pytest.raises(PolicyError, match=r"does not know \[SEG\] as one token: .*vtscot init-policy"):
+        PolicyProcessor.from_pretrained(tmp_path)
+    made = PolicyProcessor.from_vlm(tmp_path)
+    assert made.seg_id == len(tokenizer)
+    assert len(made.tokenizer) == len(tokenizer) + 1
+    assert (made.token_side, list(made.image_processor.image_mean)) == (28, [0.1, 0.2, 0.3])
+
+
+def test_a_tokenizer_of_another_family_is_refused() -> None:
+    from transformers import Qwen2Tokenizer
+
+    with pytest.raises(PolicyError, match="only Qwen's are supported"):
+        PolicyProcessor(image_processor(), Qwen2Tokenizer())
+
+
+@pytest.mark.parametrize("spoil", ["no folder", "empty", "no tokenizer"])
+def test_a_folder_that_is_no_policy_is_named(tmp_path: Path, spoil: str) -> None:
+    folder = tmp_path / "p"
+    if spoil != "no folder":
+        folder.mkdir()
+    if spoil == "no tokenizer":
+        image_processor().save_pretrained(folder)
+    with pytest.raises(PolicyError, match=f"{folder} holds no processor"):
+        PolicyProcessor.from_pretrained(folder, local_files_only=True)
+
+
+def test_a_folder_with_another_chat_template_is_refused(tmp_path: Path) -> None:
+    processor().save_pretrained(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    with pytest.raises(PolicyError, match=f"{tmp_path} has another chat template"):
+        PolicyProcessor.from_pretrained(tmp_path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(3, 400), st.integers(3, 400), st.sampled_from([8, 14, 16]))
+def test_an_image_is_only_rounded_to_whole_tokens(width: int, height: int, patch: int) -> None:
+    made, side = image_processor(patch), 2 * patch
+    _, rows, columns = made(images=[Image.new("RGB", (width, height))])["image_grid_thw"][0].tolist()
+    if min(width, height) > side // 2:
+        assert (columns * patch, rows * patch) == (round(width / side) * side, round(height / side) * side)
+    else:  # a side that would round to nothing: one row or column of tokens is what it gets
+        assert min(columns, rows) == 2
+        assert max(columns, rows) // 2 <= max(1, round(max(width, height) / min(width, height)) + 1)
+
+
+def test_the_largest_frame_keeps_its_size() -> None:
+    made = processor()
+    side = int(MAX_PIXELS**0.5)
+    assert made.image_tokens(side, side) == (side // 32) ** 2
+
+
+@pytest.mark.parametrize("size", [(64, 48), (33, 70), (5, 9), (500, 20)])
+def test_tokens_of_an_image_are_told_without_its_pixels(size: tuple[int, int]) -> None:
+    made = processor()
+    grid = made.image_processor(images=[Image.new("RGB", size)])["image_grid_thw"][0]
+    assert made.image_tokens(*size) == made.tokens_of(grid) > 0
+
+
+def test_a_sliver_is_refused() -> None:
+    with pytest.raises(PolicyError, match="402x2 px is too long and thin"):
+        processor().image_tokens(402, 2)
+
+
+def test_a_rollout_may_sample_seg_and_the_end_but_no_other_special_token() -> None:
+    made = processor()
+    allowed = {made.seg_id, made.message_end_id}
+    special = {made.tokenizer.convert_tokens_to_ids(token) for token in (*QWEN_SPECIALS, "[SEG]")}
+    assert special - set(made.unsampled_ids) == allowed
+    assert set(made.unsampled_ids) < special
+
+
+def test_the_template_renders_what_qwen3_vl_renders() -> None:
+    spec = importlib.util.find_spec("trl")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("trl, which ships Qwen3-VL's chat template, is not installed")
+    original = Path(spec.submodule_search_locations[0], "chat_templates", "qwen3_vl.jinja").read_text(encoding="utf-8")
+    messages = [
+        {"role": "system", "content": [{"type": "text", "text": "Be brief.\n"}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": " a "}, {"type": "image"}, {"type": "text", "text": "\n"}],
+        },
+        {"role": "assistant", "content": [{"type": "text", "text": "<think>x</think> [SEG]"}]},
+        {"role": "user", "content": "plain"},
+    ]
+    made = processor()
+    for prompt in (False, True):
+        ours = made.apply_chat_template(messages, add_generation_prompt=prompt)
+        assert ours == made.apply_chat_template(messages, chat_template=original, add_generation_prompt=prompt)
