@@ -27,7 +27,7 @@ import numpy as np
 
 from vtscot.doctor.edges import change_along
 from vtscot.doctor.laws import Line, fit_line
-from vtscot.doctor.looks import LOOKS, MORE_LOOKS, TOLERANCE, Look, best_frame, look_at, score_at
+from vtscot.doctor.looks import LOOKS, MORE_LOOKS, TOLERANCE, Look, best_frames, look_at, score_at
 from vtscot.doctor.scene import Scene
 from vtscot.tracks import MaskTrack, TrackTable
 
@@ -141,8 +141,9 @@ def _pixels(dx: float, dy: float) -> str:
 def _in_time(looks: Sequence[Look], scene: Scene) -> _Law | None:
     unfit = [look for look in looks if not _fine(look)]
     step = max(1, -(-len(unfit) // LOOKS))  # some of them show the line; how many are on it is counted over all
-    found = [(look.frame, *best_frame(look, scene)) for look in unfit[::step]]
-    clear = [(frame, j) for frame, j, score in found if score >= FITS]
+    some = unfit[::step]
+    found = zip(some, best_frames(some, scene), strict=True)
+    clear = [(look.frame, j) for look, (j, score) in found if score >= FITS]
     line = fit_line([i for i, _ in clear], np.array([[j] for _, j in clear], np.float64).reshape(-1, 1), _SLACK)
     if line is None:
         return None

