@@ -83,8 +83,8 @@ def encode_prompt(
     query_id: str,
 ) -> Piece:
     """What a policy reads before its first reply."""
-    messages = [system_message(), observation_message(0, observation, expression, num_frames)]
-    return _piece(_rendered(messages, processor), expression, images, processor, query_id)
+    text = _shown_text(0, observation, expression, num_frames, processor)
+    return _piece(text, expression, images, processor, query_id)
 
 
 def encode_next(
@@ -97,8 +97,8 @@ def encode_next(
     query_id: str,
 ) -> Piece:
     """What a policy reads between the reply of turn `turn` - 1 and that of turn `turn` (1 or more)."""
-    message = observation_message(turn, observation, expression, num_frames)
-    return _piece("\n" + _rendered([message], processor), expression, images, processor, query_id)
+    text = _shown_text(turn, observation, expression, num_frames, processor)
+    return _piece(text, expression, images, processor, query_id)
 
 
 def encode_reply(turn: Turn, processor: PolicyProcessor) -> Tensor:
@@ -114,19 +114,20 @@ def encode_episode(
 
     LengthError for one of more than `max_tokens`; PolicyError naming the query where the numbers do not match.
     """
-    shown = [len(observation.frames) for observation in episode.observations]
-    if sum(shown) != len(images):
-        raise PolicyError(f"{episode.query_id}: {len(images)} images for {sum(shown)} shown frames")
+    shown = sum(len(observation.frames) for observation in episode.observations)
+    if shown != len(images):
+        raise PolicyError(f"{episode.query_id}: {len(images)} images for {shown} shown frames")
     if max_tokens is not None:
         _check_length(episode, count_tokens(episode, [image.size for image in images], processor), max_tokens)
     pieces: list[Piece] = []
+    start = 0
     for turn, observation in enumerate(episode.observations):
-        start = sum(shown[:turn])
-        part = images[start : start + shown[turn]]
-        rest = (observation, episode.expression, episode.num_frames, part, processor, episode.query_id)
-        pieces.append(encode_next(turn, *rest) if turn else encode_prompt(*rest))
+        part = images[start : (start := start + len(observation.frames))]
+        about = (observation, episode.expression, episode.num_frames, part, processor, episode.query_id)
+        pieces.append(encode_next(turn, *about) if turn else encode_prompt(*about))
     replies = [encode_reply(turn, processor) for turn in episode.turns]
-    encoded = assemble(episode.query_id, pieces, replies, _decoded(episode), processor)
+    decoded = [observation.decoded for observation in episode.observations]
+    encoded = assemble(episode.query_id, pieces, replies, decoded, processor)
     if len(encoded.seg_positions) != len(episode.turns):
         raise PolicyError(f"{episode.query_id}: {len(encoded.seg_positions)} [SEG] for {len(episode.turns)} masks")
     return encoded
@@ -134,14 +135,14 @@ def encode_episode(
 
 def count_tokens(episode: Episode, sizes: Sequence[tuple[int, int]], processor: PolicyProcessor) -> int:
     """Tokens of an episode whose images have these (width, height), told without any pixels."""
-    pixels = sum(_image_tokens(size, processor, episode.query_id) for size in sizes)
-    first = [system_message(), observation_message(0, episode.observations[0], episode.expression, episode.num_frames)]
-    text = _rendered(first, processor)
-    for turn, observation in enumerate(episode.observations[1:], 1):
-        message = observation_message(turn, observation, episode.expression, episode.num_frames)
-        text += "\n" + _rendered([message], processor)
-    replies = sum(len(encode_reply(turn, processor)) for turn in episode.turns)
-    return len(processor.tokenizer.encode(text, add_special_tokens=False)) - len(sizes) + pixels + replies
+    features = sum(_image_tokens(size, processor, episode.query_id) for size in sizes)
+    texts = [
+        _shown_text(turn, observation, episode.expression, episode.num_frames, processor)
+        for turn, observation in enumerate(episode.observations)
+    ]
+    shown = sum(len(processor.tokenizer.encode(text, add_special_tokens=False)) for text in texts)
+    written = sum(len(encode_reply(turn, processor)) for turn in episode.turns)
+    return shown - len(sizes) + features + written
 
 
 def assemble(
@@ -158,32 +159,28 @@ def assemble(
     """
     if not len(pieces) == len(replies) == len(decoded):
         raise PolicyError(f"{query_id}: {len(pieces)} observations, {len(replies)} replies, {len(decoded)} frames")
-    ids: list[Tensor] = []
-    labels: list[Tensor] = []
-    spans: list[tuple[int, int]] = []
     segs: list[tuple[int, int, int]] = []  # position, frame, turn
+    spans: list[tuple[int, int]] = []
     end = 0
     for turn, (piece, reply) in enumerate(zip(pieces, replies, strict=True)):
         start = end + len(piece.input_ids)
         end = start + len(reply)
         spans.append((start, end))
-        ids += [piece.input_ids, reply]
-        labels += [torch.full_like(piece.input_ids, IGNORED), reply]
         found = (reply == processor.seg_id).nonzero().flatten().tolist()
         segs += [(start + position, decoded[turn], turn) for position in found[-1:]]
-    table = torch.tensor(segs, dtype=torch.int64).reshape(-1, 3)
+    seg_positions, seg_frames, seg_turns = torch.tensor(segs, dtype=torch.int64).reshape(-1, 3).unbind(-1)
     encoded = Encoded(
         query_id=query_id,
-        input_ids=torch.cat(ids),
-        labels=torch.cat(labels),
-        mm_token_type_ids=torch.cat(
-            [t for p, r in zip(pieces, replies, strict=True) for t in (p.mm_token_type_ids, torch.zeros_like(r))]
+        input_ids=_chained([piece.input_ids for piece in pieces], replies),
+        labels=_chained([torch.full_like(piece.input_ids, IGNORED) for piece in pieces], replies),
+        mm_token_type_ids=_chained(
+            [piece.mm_token_type_ids for piece in pieces], [torch.zeros_like(reply) for reply in replies]
         ),
         pixel_values=torch.cat([piece.pixel_values for piece in pieces]),
         image_grid_thw=torch.cat([piece.image_grid_thw for piece in pieces]),
-        seg_positions=table[:, 0],
-        seg_frames=table[:, 1],
-        seg_turns=table[:, 2],
+        seg_positions=seg_positions,
+        seg_frames=seg_frames,
+        seg_turns=seg_turns,
         turn_spans=tuple(spans),
     )
     check_images(query_id, encoded, processor)
@@ -204,20 +201,26 @@ def check_images(query_id: str, encoded: Piece | Encoded, processor: PolicyProce
         raise PolicyError(f"{query_id}: pixels of {len(encoded.pixel_values)} patches for {patches} of the grids")
 
 
+def _chained(shown: Sequence[Tensor], written: Sequence[Tensor]) -> Tensor:
+    """What was shown and what was written to it, in turns."""
+    return torch.cat([part for pair in zip(shown, written, strict=True) for part in pair])
+
+
 def _check_length(episode: Episode, tokens: int, max_tokens: int) -> None:
     if tokens > max_tokens:
         message = f"{episode.query_id}: an episode of {tokens} tokens does not fit the window of {max_tokens}"
         raise LengthError(f"{message}; a smaller budget or a larger window makes it fit", tokens)
 
 
-def _decoded(episode: Episode) -> list[int]:
-    return [observation.decoded for observation in episode.observations]
-
-
-def _rendered(messages: Sequence[Message], processor: PolicyProcessor) -> str:
+def _shown_text(
+    turn: int, observation: Observation, expression: str, num_frames: int, processor: PolicyProcessor
+) -> str:
+    """The template's text from the end of the reply before turn `turn` up to the reply of that turn."""
+    messages: list[Message] = [] if turn else [system_message()]
+    messages.append(observation_message(turn, observation, expression, num_frames))
     content = [message.model_dump(mode="json", exclude_none=True) for message in messages]
     text: str = processor.apply_chat_template(content, add_generation_prompt=True, tokenize=False)
-    return text
+    return "\n" + text if turn else text  # the template ends the line after the end of a message
 
 
 def _image_tokens(size: tuple[int, int], processor: PolicyProcessor, query_id: str) -> int:
