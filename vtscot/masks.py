@@ -29,6 +29,8 @@ from vtscot.errors import MaskError
 # A first run and a second one whose lowest digit is not 0: some pixel is foreground.
 _HAS_FOREGROUND: Final = re.compile(rb"[P-o]*[0-O][1-OQ-o]")
 
+SMALL: Final = 600  # bytes of counts up to which calls cost more than parsing twice
+
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -99,12 +101,18 @@ def measure(counts: Sequence[bytes | None], height: int, width: int) -> Measured
     cocos: list[dict[str, Any]] = [{"size": (height, width), "counts": counts[i]} for i in given]
     if given and well_formed([coco["counts"] for coco in cocos]):
         with suppress(ValueError):  # some mask does not add up: find out which
-            parsed = [RLEMask.from_dict(coco) for coco in cocos]  # once: the batch calls would parse for each measure
             measured = _nothing_measured(len(counts))
-            measured.areas[given] = [mask.area() for mask in parsed]
-            measured.boxes[given] = [mask.bbox() for mask in parsed]
+            measured.areas[given], measured.boxes[given] = _areas_and_boxes(cocos)
             return measured
     return _measure_one_by_one(counts, height, width)
+
+
+def _areas_and_boxes(cocos: list[dict[str, Any]]) -> tuple[Any, Any]:
+    """Of small masks by the batch calls, which parse for each measure; large ones are parsed once instead."""
+    if sum(len(coco["counts"]) for coco in cocos) < SMALL * len(cocos):
+        return rlemasklib.area(cocos), rlemasklib.to_bbox(cocos)
+    parsed = [RLEMask.from_dict(coco) for coco in cocos]
+    return [mask.area() for mask in parsed], [mask.bbox() for mask in parsed]
 
 
 def _measure_one_by_one(counts: Sequence[bytes | None], height: int, width: int) -> Measured:
