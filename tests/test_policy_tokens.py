@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 pytest.importorskip("torch", reason="policies need the `train` extra (torch, transformers)")
 pytest.importorskip("transformers", reason="policies need the `train` extra (torch, transformers)")
 
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from vtscot.budget import Budget
 from vtscot.episode import dialogue, episode_of
 from vtscot.errors import PolicyError
 from vtscot.frames import open_frames
-from vtscot.grammar import parse_turn, render_turn
+from vtscot.grammar import clean, parse_turn, render_turn, reserved
 from vtscot.policy.batch import collate, decode_turns
 from vtscot.policy.processor import PolicyProcessor, image_processor
 from vtscot.policy.tokenizer import episode_texts, train_tokenizer
@@ -148,6 +149,24 @@ def test_a_rollout_that_writes_the_canonical_turns_is_the_episode(episode: Episo
     for name in Encoded.__slots__:
         ours, other = getattr(rollout, name), getattr(whole, name)
         assert ours.equal(other) if isinstance(ours, torch.Tensor) else ours == other, name
+
+
+PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<>[]"), min_size=1, max_size=30)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PLAIN, PLAIN.map(clean).filter(lambda text: text and reserved(text) is None))
+def test_words_of_any_script_are_tokenised_alike_in_pieces_and_as_a_whole(expression: str, words: str) -> None:
+    query = QUERY.model_copy(update={"expression": expression})
+    plan = Plan(query_id=query.id, num_frames=9, difficulty=0.5, steps=(step(0, 8, 3), step(2, 5, 3)))
+    spoken = Thought(temporal=words, spatial=words, linguistic=words, action=words)
+    episode = episode_of(query, plan, [spoken, spoken], BUDGET)
+    encoded = encode(episode)
+    text = PROCESSOR.apply_chat_template([m.model_dump(exclude_none=True) for m in dialogue(episode)])
+    text_ids = [i for i in encoded.input_ids.tolist() if i != PROCESSOR.image_token_id]
+    assert PROCESSOR.tokenizer.encode(text.replace("<|image_pad|>", "").removesuffix("\n")) == text_ids
+    expected = [unicodedata.normalize("NFC", render_turn(turn)) for turn in episode.turns]
+    assert decode_turns(encoded.input_ids, PROCESSOR) == expected
 
 
 def test_a_video_of_one_frame_shows_it_in_every_observation() -> None:
