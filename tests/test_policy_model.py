@@ -1,0 +1,425 @@
+"""The policy with real classes and small random weights. That PIL and torchvision resize alike is not tested: CPU
+machines have no torchvision that works."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the policy needs the extra `train`")
+pytest.importorskip("transformers", reason="the policy needs the extra `train`")
+pytest.importorskip("peft", reason="the policy needs the extra `train`")
+
+from PIL import Image  # noqa: E402
+from pydantic import ValidationError  # noqa: E402
+
+from vtscot.errors import PolicyError, UsageError  # noqa: E402
+from vtscot.policy.init import init_tiny  # noqa: E402
+from vtscot.policy.lora import merge_lora  # noqa: E402
+from vtscot.policy.model import Policy  # noqa: E402
+from vtscot.policy.pixels import MEAN, STD, LazyFrames, sam_frames  # noqa: E402
+from vtscot.policy.processor import PolicyProcessor  # noqa: E402
+from vtscot.policy.propagate import BoundedSession, propagate  # noqa: E402
+from vtscot.policy.settings import LoraSettings, TinySettings, TrainableSettings  # noqa: E402
+from vtscot.policy.trainable import counts, trainable  # noqa: E402
+
+TEXTS = ["the red circle that moves to the left", "Step 1: the blue square enters. Step 2: it is at the border."]
+SIDE = 128
+LORA = TrainableSettings(lora=LoraSettings(r=4, alpha=8))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("policy")
+    init_tiny(out, 0, TEXTS, TinySettings(sam_size=SIDE))
+    return out
+
+
+@pytest.fixture
+def policy(folder: Path) -> Any:
+    return Policy.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def processor(folder: Path) -> PolicyProcessor:
+    return PolicyProcessor.from_pretrained(folder)
+
+
+def images(count: int, width: int = 96, height: int = 64) -> list[Image.Image]:
+    """Distinct noise."""
+    noise = np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+    return [Image.fromarray(pixels) for pixels in noise]
+
+
+def inputs(policy: Any, processor: PolicyProcessor, segs: int = 2) -> dict[str, Any]:
+    """A padded batch of two dialogues with one image and `segs` [SEG] each; masks on two of three frames."""
+    texts = [f"<|vision_start|><|image_pad|><|vision_end|>{text} " + "[SEG] so " * segs for text in TEXTS]
+    batch = processor(text=texts, images=images(2), return_tensors="pt", padding=True)
+    index = (batch["input_ids"] == processor.seg_id).nonzero()
+    names = ("input_ids", "attention_mask", "mm_token_type_ids", "pixel_values", "image_grid_thw")
+    return {name: batch[name] for name in names} | {
+        "seg_index": index,
+        "frames": policy.sam_frames(images(3)),
+        "seg_frame": torch.tensor([0, 2] * segs),
+    }
+
+
+def test_forward_has_the_promised_shapes(policy: Any, processor: PolicyProcessor) -> None:
+    batch = inputs(policy, processor)
+    out = policy(**batch)
+    rows, length = batch["input_ids"].shape
+    assert out.logits.shape == (rows, length, len(processor.tokenizer))
+    assert out.seg_hidden.shape == (4, 64)
+    assert out.mask_logits.shape == (4, SIDE // 4, SIDE // 4)
+    assert out.iou_scores.shape == out.object_scores.shape == (4,)
+
+
+def test_logits_at_chosen_positions_are_those_of_the_whole(policy: Any, processor: PolicyProcessor) -> None:
+    batch = inputs(policy, processor)
+    index = torch.tensor([[0, 9], [1, 12]])
+    whole, some = policy(**batch).logits, policy(**batch, logits_index=index).logits
+    torch.testing.assert_close(some, whole[[0, 1], [9, 12]])
+
+
+def test_repeated_images_go_through_the_vision_tower_once(policy: Any, processor: PolicyProcessor) -> None:
+    batch = inputs(policy, processor)
+    patches = len(batch["pixel_values"]) // 2
+    same = batch | {"pixel_values": batch["pixel_values"][:patches].repeat(2, 1)}
+    once = batch | {"pixel_values": batch["pixel_values"][:patches], "image_grid_thw": batch["image_grid_thw"][:1]}
+    seen = list(counted(policy.vlm.model.visual, policy, once | {"image_index": torch.tensor([0, 0])}))
+    assert seen == [patches]
+    repeated = policy(**once, image_index=torch.tensor([0, 0]))
+    torch.testing.assert_close(repeated.logits, policy(**same).logits)
+
+
+def counted(module: Any, policy: Any, batch: dict[str, Any]) -> Iterator[int]:
+    """Rows of every input that `module` gets in one forward pass."""
+    seen: list[int] = []
+    handle = module.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    policy(**batch)
+    handle.remove()
+    yield from seen
+
+
+def test_only_frames_with_a_seg_are_encoded_and_each_once(policy: Any, processor: PolicyProcessor) -> None:
+    batch = inputs(policy, processor, segs=3)
+    assert sum(counted(policy.sam.vision_encoder, policy, batch)) == 2  # of three frames, for six masks
+    batch["seg_frame"] = torch.full((6,), 1)
+    assert sum(counted(policy.sam.vision_encoder, policy, batch)) == 1
+
+
+def test_a_mask_depends_on_its_own_frame_and_its_own_hidden_state(policy: Any, processor: PolicyProcessor) -> None:
+    batch = inputs(policy, processor)
+    together = policy(**batch)
+    features = policy.frame_features(batch["frames"])
+    alone = policy.decode_masks(together.seg_hidden[1:2], features, torch.tensor([2]))
+    torch.testing.assert_close(alone.logits[0], together.mask_logits[1], atol=1e-4, rtol=1e-4)
+    other = policy.decode_masks(together.seg_hidden[1:2], features, torch.tensor([1]))
+    assert not torch.allclose(other.logits, alone.logits)
+    assert not torch.allclose(together.mask_logits[0], together.mask_logits[2])  # one frame, two [SEG]
+
+
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "gradient checkpointing"])
+def test_the_mask_loss_reaches_language_model_projector_and_decoder(
+    policy: Any, processor: PolicyProcessor, checkpointing: bool
+) -> None:
+    trainable(policy, LORA)
+    if checkpointing:
+        policy.activation_checkpointing_enable()
+    policy.train()
+    policy(**inputs(policy, processor)).mask_logits.square().mean().backward()
+    reached = {name for name, p in policy.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    assert any("lora_B" in name for name in reached)
+    assert "projector.layers.0.weight" in reached
+    assert "sam.mask_decoder.mask_tokens.weight" in reached
+    assert "sam.mask_decoder.conv_s0.weight" in reached
+    assert not any(
+        name.startswith(("sam.vision_encoder", "sam.prompt_encoder", "vlm.model.visual")) for name in reached
+    )
+
+
+def test_masks_in_training_are_those_of_evaluation(policy: Any, processor: PolicyProcessor) -> None:
+    batch = inputs(policy, processor)
+    evaluated = policy.eval()(**batch).mask_logits
+    assert not policy.train().sam.training
+    torch.testing.assert_close(policy(**batch).mask_logits, evaluated)
+
+
+def test_training_goes_on_after_propagation(policy: Any, processor: PolicyProcessor) -> None:
+    list(policy.propagate(policy.sam_frames(images(3)), 1, block()))
+    trainable(policy, TrainableSettings(language_model="full", image_encoder=True))
+    policy(**inputs(policy, processor)).mask_logits.mean().backward()
+    assert policy.sam.vision_encoder.neck.convs[0].weight.grad.any()
+
+
+def test_settings_say_what_is_trained(policy: Any) -> None:
+    before = counts(policy)
+    after = trainable(policy, LORA)
+    adapters = after["language_model"].total - before["language_model"].total
+    assert after["language_model"].trained == adapters > 0
+    trained = {part for part, count in after.items() if count.trained}
+    assert trained == {"embeddings", "language_model", "projector", "mask_decoder"}
+    assert all(count.trained in (0, count.total) for part, count in after.items() if part != "language_model")
+    total = sum(p.numel() for p in policy.parameters())
+    assert sum(count.total for count in after.values()) == total
+
+
+def test_the_reinforcement_stage_trains_the_whole_language_model(policy: Any) -> None:
+    settings = TrainableSettings(language_model="full", vision_tower=True, prompt_encoder=True)
+    frozen = {part for part, count in trainable(policy, settings).items() if not count.trained}
+    assert frozen == {"image_encoder", "memory"}
+
+
+def test_tied_embeddings_cannot_be_told_apart(policy: Any) -> None:
+    with pytest.raises(UsageError, match="one tensor"):
+        trainable(policy, TrainableSettings(lm_head=False))
+
+
+def test_adapters_on_layers_that_are_not_there_are_refused(policy: Any) -> None:
+    with pytest.raises(PolicyError, match="nothing_proj"):
+        trainable(policy, TrainableSettings(lora=LoraSettings(targets=("nothing_proj",))))
+
+
+def test_saved_and_loaded_gives_the_same_bits(policy: Any, processor: PolicyProcessor, tmp_path: Path) -> None:
+    policy.save_pretrained(tmp_path)
+    again = Policy.from_pretrained(tmp_path)
+    batch = inputs(policy, processor)
+    for name, value in policy(**batch).items():
+        assert torch.equal(value, again(**batch)[name]), name
+
+
+def test_adapters_are_saved_loaded_and_merged(policy: Any, processor: PolicyProcessor, tmp_path: Path) -> None:
+    trainable(policy, LORA)
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.02)
+    policy.save_pretrained(tmp_path)
+    again = Policy.from_pretrained(tmp_path)
+    batch = inputs(policy, processor)
+    adapted = policy(**batch)
+    assert torch.equal(again(**batch).logits, adapted.logits)
+    trainable(again, LORA)  # going on keeps them
+    assert torch.equal(again(**batch).logits, adapted.logits)
+    merge_lora(again)
+    assert not any("lora_" in name for name, _ in again.named_parameters())
+    torch.testing.assert_close(again(**batch).logits, adapted.logits, atol=1e-4, rtol=1e-4)
+    again.save_pretrained(tmp_path / "merged")
+    assert torch.equal(Policy.from_pretrained(tmp_path / "merged")(**batch).logits, again(**batch).logits)
+
+
+def test_sam_frames_are_square_and_normalised() -> None:
+    red = Image.new("RGB", (50, 20), (255, 0, 0))
+    frames = sam_frames([red, images(1)[0]], 64)
+    assert frames.shape == (2, 3, 64, 64)
+    assert frames.dtype == torch.float32
+    expected = (torch.tensor([1.0, 0.0, 0.0]) - torch.tensor(MEAN)) / torch.tensor(STD)
+    torch.testing.assert_close(frames[0, :, 10, 10], expected)
+    assert sam_frames([], 64).shape == (0, 3, 64, 64)
+
+
+class Clip:
+    """Frames in memory that say which were asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.shown = images(count)
+        self.asked: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.shown)
+
+    def image(self, index: int) -> Image.Image:
+        self.asked.append(index)
+        return self.shown[index]
+
+
+def block() -> Any:
+    mask = torch.zeros(64, 96, dtype=torch.bool)
+    mask[20:40, 30:60] = True
+    return mask
+
+
+@pytest.mark.parametrize("keyframe", [0, 2, 4], ids=["first", "middle", "last"])
+def test_propagation_gives_every_frame_one_mask(policy: Any, keyframe: int) -> None:
+    clip = Clip(5)
+    masks = dict(policy.propagate(LazyFrames(clip, SIDE), keyframe, block()))
+    assert sorted(masks) == sorted(clip.asked) == [0, 1, 2, 3, 4]
+    assert all(mask.shape == (SIDE // 4, SIDE // 4) for mask in masks.values())
+    share = float((masks[keyframe] > 0).float().mean())
+    assert share == pytest.approx(float(block().float().mean()), abs=0.02)
+
+
+def test_a_bounded_session_gives_the_masks_of_an_unbounded_one(policy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = policy.sam_frames(images(24))
+    policy.sam.config.max_object_pointers_in_encoder = 3  # so that much is out of reach in a short clip
+    policy.sam.config.num_maskmem = 3
+    policy.sam.num_maskmem = 3
+    bounded = dict(propagate(policy.sam, frames, 11, block()))
+    forgotten: list[int] = []
+    monkeypatch.setattr(BoundedSession, "forget", lambda self, frame, keyframe, step: forgotten.append(frame))
+    unbounded = dict(propagate(policy.sam, frames, 11, block()))
+    assert len(forgotten) == 23
+    assert all(torch.equal(bounded[frame], unbounded[frame]) for frame in range(24))
+
+
+def test_the_state_of_propagation_does_not_grow_with_the_video(policy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+    forget = BoundedSession.forget
+
+    def spy(self: Any, frame: int, keyframe: int, step: int) -> None:
+        forget(self, frame, keyframe, step)
+        held.append(len(self.output_dict_per_obj[0]["non_cond_frame_outputs"]))
+
+    monkeypatch.setattr(BoundedSession, "forget", spy)
+    list(policy.propagate(policy.sam_frames(images(100)), 50, block()))
+    assert max(held) <= 4 * 16 + 1
+
+
+def test_an_empty_mask_is_followed_without_reading_a_frame(policy: Any) -> None:
+    clip = Clip(4)
+    masks = dict(policy.propagate(LazyFrames(clip, SIDE), 1, torch.zeros(8, 8)))
+    assert sorted(masks) == [0, 1, 2, 3]
+    assert not any(bool((mask > 0).any()) for mask in masks.values())
+    assert clip.asked == []
+
+
+def test_a_keyframe_outside_the_video_is_refused(policy: Any) -> None:
+    with pytest.raises(PolicyError, match="keyframe 4 is outside the video of 4 frames"):
+        list(policy.propagate(policy.sam_frames(images(4)), 4, block()))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"seg_frame": torch.tensor([0])}, "4 .SEG. tokens"), ({"seg_frame": torch.tensor([0, 1, 2, 3])}, "frame 3")],
+    ids=["too few frames", "a frame that is not there"],
+)
+def test_masks_without_their_frames_are_refused(
+    policy: Any, processor: PolicyProcessor, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(PolicyError, match=said):
+        policy(**inputs(policy, processor) | change)
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+
+
+def pickled(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+
+
+def cut(folder: Path) -> None:
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+
+
+def without_a_tensor(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["projector.layers.0.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def sharded(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
+        (lambda folder: (folder / "config.json").write_text("{"), "no config of a policy can be read"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "no weights"),
+        (pickled, "pickle"),
+        (cut, "cannot be loaded"),
+        (without_a_tensor, "1 tensors are missing, projector.layers.0.weight"),
+        (sharded, "model-00001-of-00002.safetensors"),
+        (lambda folder: edit(folder, model_type="qwen3_vl"), "init-policy"),
+        (lambda folder: edit(folder, format_version=99), "format 99"),
+        (lambda folder: edit(folder, seg_token_id=None), r"no \[SEG\]"),
+        (lambda folder: edit(folder, projector_hidden=7), "cannot be loaded"),
+    ],
+    ids=[
+        "no config",
+        "broken config",
+        "no weights",
+        "pickle weights",
+        "cut weights",
+        "a missing tensor",
+        "a missing shard",
+        "a plain Qwen",
+        "another format",
+        "no [SEG]",
+        "other sizes",
+    ],
+)
+def test_bad_checkpoints_are_refused_in_one_line(policy: Any, tmp_path: Path, spoil: Any, said: str) -> None:
+    policy.save_pretrained(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(PolicyError, match=said) as caught:
+        Policy.from_pretrained(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="nowhere"):
+        Policy.from_pretrained(tmp_path / "nowhere", local_files_only=True)
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(policy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import safetensors.torch
+    from transformers import modeling_utils
+
+    policy.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(_: Any, filename: Any, **kwargs: Any) -> None:
+        Path(filename).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(modeling_utils, "safe_save_file", full)
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        policy.save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_save_over_shards_leaves_one_set_of_weights(policy: Any, tmp_path: Path) -> None:
+    policy.save_pretrained(tmp_path, max_shard_size="1MB")
+    assert (tmp_path / "model.safetensors.index.json").is_file()
+    (tmp_path / "tokenizer.json").write_text("{}")
+    policy.save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    Policy.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"hidden": 72}, {"sam_size": 100}, {"sam_hidden": 96}], ids=["head", "side", "width"]
+)
+def test_tiny_sizes_that_cannot_be_built_are_refused(sizes: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match="multiple"):
+        TinySettings(**sizes)
+
+
+def test_larger_tiny_sizes_can_be_built(tmp_path: Path) -> None:
+    sizes = TinySettings(hidden=96, layers=3, vision_hidden=48, vision_heads=3, patch=8, sam_size=64, sam_encoder=8)
+    policy = init_tiny(tmp_path, 1, TEXTS, sizes)
+    out = policy(**inputs(policy, PolicyProcessor.from_pretrained(tmp_path)))
+    assert out.mask_logits.shape == (4, 16, 16)

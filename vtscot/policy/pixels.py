@@ -1,0 +1,46 @@
+"""Frames as SAM 2 sees them: resized to a square whatever their shape, scaled and normalised. No torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from vtscot.frames import Frames
+
+MEAN: Final = (0.485, 0.456, 0.406)
+STD: Final = (0.229, 0.224, 0.225)
+
+
+def sam_frame(image: Image.Image, size: int) -> Tensor:
+    """One image as float32 (3, size, size): resized directly (antialiased bilinear), normalised per channel."""
+    square = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(square, dtype=np.float32) / 255
+    pixels = (pixels - np.asarray(MEAN, dtype=np.float32)) / np.asarray(STD, dtype=np.float32)
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def sam_frames(images: Sequence[Image.Image], size: int) -> Tensor:
+    """Images of any size as float32 (F, 3, size, size)."""
+    if not images:
+        return torch.zeros(0, 3, size, size)
+    return torch.stack([sam_frame(image, size) for image in images])
+
+
+class LazyFrames:
+    """The frames of a video for SAM 2, decoded one at a time when they are asked for: (3, size, size) each."""
+
+    def __init__(self, frames: Frames, size: int) -> None:
+        self.frames = frames
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return sam_frame(self.frames.image(index), self.size)
