@@ -91,14 +91,14 @@ def reached(figures: dict[str, Any]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="8 demo videos instead of 24")
+    parser.add_argument("--quick", action="store_true", help="4 demo videos instead of 24")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--segmenter", default="grabcut")
     parser.add_argument("--seed", type=int, default=0, help="of the demo world")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        write_demo(work / "tree", videos=8 if options.quick else 24, seed=options.seed, workers=1)
+        write_demo(work / "tree", videos=4 if options.quick else 24, seed=options.seed, workers=1)
         figures = [measure("demo", work / "tree", ["train", "valid_u"], work, options.segmenter)]
         if REAL.is_dir():
             figures.append(measure("mevis", REAL, ["train"], work, options.segmenter))

@@ -1,0 +1,44 @@
+"""Every bench runs: a short version of each, whose figures are JSON. What they reach is for `make bench`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import HERE, main, names
+
+ELSEWHERE = {"index"}  # run by tests/test_index.py, which looks at its figures
+
+
+def numbers(value: object) -> list[float]:
+    """All numbers in a JSON value."""
+    if isinstance(value, dict):
+        return [number for inner in value.values() for number in numbers(inner)]
+    if isinstance(value, list):
+        return [number for inner in value for number in numbers(inner)]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name not in ELSEWHERE])
+def test_a_short_version_runs(name: str, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, str(HERE / f"{name}.py"), "--quick", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=HERE.parent,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode in (0, 1), ended.stderr  # 1: a figure is not reached, as may be on a busy machine
+    assert len(numbers(json.loads(ended.stdout))) >= 3
+
+
+def test_all_are_run_by_one_command(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quick", "startup"]) in (0, 1)
+    assert "== startup" in capfd.readouterr().out
