@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import unicodedata
 from pathlib import Path
 
@@ -92,26 +93,39 @@ def test_a_processor_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert {name for name in a | b if a[name] != b[name]} <= {"tokenizer_config.json"}  # notes that it was loaded
 
 
-def test_a_tokenizer_without_seg_is_refused_and_a_vlm_gets_it(tmp_path: Path) -> None:
+def write_vlm(folder: Path) -> int:
+    """The processor's files as a Qwen3-VL checkpoint has them; returns the number of tokens."""
     from transformers import Qwen2Tokenizer
 
     vocab = {token: i for token, i in TOKENIZER.get_vocab().items() if i < 256}
     tokenizer = Qwen2Tokenizer(vocab=vocab, merges=[], eos_token=MESSAGE_END, unk_token=None)
     tokenizer.add_tokens(list(QWEN_SPECIALS), special_tokens=True)
-    tokenizer.save_pretrained(tmp_path)
-    image_processor(14, mean=(0.1, 0.2, 0.3)).save_pretrained(tmp_path)
-    with pytest.raises(PolicyError, match=r"does not know \[SEG\] as one token: .*vtscot init-policy"):
+    tokenizer.chat_template = "{{ 'thoughts of earlier turns are removed' }}"
+    tokenizer.save_pretrained(folder)
+    shape = {"patch_size": 14, "temporal_patch_size": 2, "merge_size": 2, "image_mean": [0.1, 0.2, 0.3]}
+    limits = {"size": {"longest_edge": 16777216, "shortest_edge": 65536}, "image_std": [0.5, 0.5, 0.5]}
+    named = {"processor_class": "Qwen3VLProcessor", "image_processor_type": "Qwen2VLImageProcessorFast"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(shape | limits | named))
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3_vl"}))
+    return len(tokenizer)
+
+
+def test_a_checkpoint_without_seg_is_refused_and_made_into_a_policy(tmp_path: Path) -> None:
+    size = write_vlm(tmp_path)
+    with pytest.raises(PolicyError, match=rf"{tmp_path} has no \[SEG\] token.*vtscot init-policy"):
         PolicyProcessor.from_pretrained(tmp_path)
     made = PolicyProcessor.from_vlm(tmp_path)
-    assert made.seg_id == len(tokenizer)
-    assert len(made.tokenizer) == len(tokenizer) + 1
+    assert (made.seg_id, len(made.tokenizer)) == (size, size + 1)
     assert (made.token_side, list(made.image_processor.image_mean)) == (28, [0.1, 0.2, 0.3])
+    assert made.image_tokens(56, 28) == 2  # the checkpoint's own limits would enlarge it
+    made.save_pretrained(tmp_path / "policy")
+    assert PolicyProcessor.from_pretrained(tmp_path / "policy").seg_id == size
 
 
 def test_a_tokenizer_of_another_family_is_refused() -> None:
     from transformers import Qwen2Tokenizer
 
-    with pytest.raises(PolicyError, match="only Qwen's are supported"):
+    with pytest.raises(PolicyError, match="it must be Qwen's"):
         PolicyProcessor(image_processor(), Qwen2Tokenizer())
 
 

@@ -17,7 +17,7 @@ from transformers.processing_utils import ProcessorMixin
 from vtscot.errors import PolicyError
 from vtscot.frames import MAX_PIXELS
 from vtscot.grammar import SEG
-from vtscot.policy.tokenizer import IMAGE, MESSAGE_END, MESSAGE_START, QWEN_SPECIALS, VIDEO, add_seg
+from vtscot.policy.tokenizer import IMAGE, MESSAGE_END, MESSAGE_START, PAD, QWEN_SPECIALS, VIDEO, add_seg
 
 # What Qwen3-VL Instruct's template makes of messages without tools. Our own, because others of the family (Thinking)
 # remove the thoughts of earlier turns, which are part of an episode.
@@ -73,16 +73,16 @@ class PolicyProcessor(ProcessorMixin):  # type: ignore[misc]
         self.video_token_id = _id_of(tokenizer, VIDEO)
         self.message_end_id = _id_of(tokenizer, MESSAGE_END)
         self.seg_id = _id_of(tokenizer, SEG)
-        self.pad_id = int(tokenizer.pad_token_id)
+        self.pad_id = _id_of(tokenizer, PAD)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> PolicyProcessor:
         """The processor of a policy's folder (or Hub id); PolicyError where it is not one, or has no `[SEG]`."""
         images, tokenizer = _parts(folder, **kwargs)
+        if SEG not in tokenizer.get_vocab():
+            raise PolicyError(f"{folder} has no {SEG} token, so it is no policy: make one with `vtscot init-policy`")
         if tokenizer.chat_template not in (None, CHAT_TEMPLATE):
-            raise PolicyError(
-                f"{folder} has another chat template than vtscot's: it is no policy, or of another version"
-            )
+            raise PolicyError(f"{folder} has another chat template than vtscot's: it is a policy of another version")
         return cls(images, tokenizer)
 
     @classmethod
@@ -137,6 +137,5 @@ def _parts(folder: str | Path, **kwargs: Any) -> tuple[Any, Any]:
 def _id_of(tokenizer: Any, token: str) -> int:
     ids = tokenizer.encode(token, add_special_tokens=False)
     if len(ids) != 1:
-        way_out = "join the checkpoint with `vtscot init-policy`" if token == SEG else "only Qwen's are supported"
-        raise PolicyError(f"the tokenizer does not know {token} as one token: {way_out}")
+        raise PolicyError(f"the tokenizer does not know {token} as one token: it must be Qwen's, with {SEG} added")
     return int(ids[0])
