@@ -21,7 +21,7 @@ from vtscot.episode import dialogue, episode_of
 from vtscot.errors import PolicyError
 from vtscot.frames import open_frames
 from vtscot.grammar import clean, parse_turn, render_turn, reserved
-from vtscot.policy.batch import collate, decode_turns
+from vtscot.policy.batch import collate, decode_turns, distinct_images
 from vtscot.policy.processor import PolicyProcessor, image_processor
 from vtscot.policy.tokenizer import episode_texts, train_tokenizer
 from vtscot.policy.tokens import (
@@ -280,6 +280,20 @@ def test_a_batch_is_padded_on_the_left_and_nothing_else_changes() -> None:
     assert batch["seg_turn"].tolist() == [0, 1, 0, 1, 2, 0]
     assert batch["pixel_values"].equal(torch.cat([one.pixel_values for one in encoded]))
     assert batch["image_grid_thw"].equal(torch.cat([one.image_grid_thw for one in encoded]))
+
+
+def test_repeated_images_are_kept_once_and_their_places_remembered() -> None:
+    images = images_of(TWO, width=64)
+    images[8] = images[0].copy()  # the window shows again what the first observation showed
+    turned = [image.transpose(Image.Transpose.ROTATE_90) for image in images]  # the same pixels in other grids
+    encoded = [encode_episode(TWO, some, PROCESSOR) for some in (images, turned, images)]
+    batch = collate(encoded, PROCESSOR.pad_id)
+    once = distinct_images(batch)
+    assert once["image_index"].tolist() == [*range(8), 0, 8, *range(9, 17), 9, 17, *range(8), 0, 8]
+    assert once["image_grid_thw"][once["image_index"]].equal(batch["image_grid_thw"])
+    split = once["pixel_values"].split(once["image_grid_thw"].prod(-1).tolist())
+    assert torch.cat([split[i] for i in once["image_index"]]).equal(batch["pixel_values"])
+    assert once["input_ids"] is batch["input_ids"]
 
 
 def tiny_model() -> torch.nn.Module:

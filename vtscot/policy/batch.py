@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -31,6 +32,27 @@ def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, Tensor]:
         "seg_video_frame": torch.cat([encoded.seg_frames for encoded in batch]),
         "seg_turn": torch.cat([encoded.seg_turns for encoded in batch]),
     }
+
+
+def distinct_images(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with every image once: looks and rollouts show the same frames again.
+
+    pixel_values (P', C) and image_grid_thw (I', 3) of the distinct images in order of their first place, and
+    image_index (I,): which of them stands at each place.
+    """
+    grids = batch["image_grid_thw"]
+    images = batch["pixel_values"].split(grids.prod(-1).tolist())
+    first: dict[tuple[bytes, ...], int] = {}  # number of a distinct image, by its grid and the digest of its pixels
+    kept: list[int] = []  # its place
+    index: list[int] = []
+    for place, (image, grid) in enumerate(zip(images, grids, strict=True)):
+        key = (grid.numpy().tobytes(), hashlib.sha256(image.contiguous().numpy().data).digest())
+        if key not in first:
+            first[key] = len(kept)
+            kept.append(place)
+        index.append(first[key])
+    pixels = torch.cat([images[place] for place in kept])
+    return {**batch, "pixel_values": pixels, "image_grid_thw": grids[kept], "image_index": torch.tensor(index)}
 
 
 def decode_turns(ids: Tensor | Sequence[int], processor: PolicyProcessor) -> list[str]:
