@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from transformers import AutoTokenizer
+from transformers import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
@@ -128,10 +128,13 @@ class PolicyProcessor(ProcessorMixin):  # type: ignore[misc]
 def _parts(folder: str | Path, **kwargs: Any) -> tuple[Any, Any]:
     try:
         images = Qwen2VLImageProcessorPil.from_pretrained(folder, **kwargs)
-        return images, AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **kwargs)
+        tokenizer = Qwen2Tokenizer.from_pretrained(folder, **kwargs)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise PolicyError(f"{folder} holds no processor of a policy or a Qwen model: {reason}") from error
+    if MESSAGE_START not in tokenizer.get_vocab():  # of a folder without tokenizer files, an empty one is made
+        raise PolicyError(f"{folder} holds no processor of a policy or a Qwen model: a tokenizer of Qwen's is missing")
+    return images, tokenizer
 
 
 def _id_of(tokenizer: Any, token: str) -> int:
