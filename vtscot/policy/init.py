@@ -15,7 +15,7 @@ from transformers import AutoModelForImageTextToText, AutoTokenizer, PreTrainedC
 
 from vtscot.errors import PolicyError
 from vtscot.grammar import SEG
-from vtscot.policy.checkpoint import check_weights
+from vtscot.policy.checkpoint import CONFIG, check_weights
 from vtscot.policy.config import PolicyConfig
 from vtscot.policy.model import Policy
 from vtscot.policy.processor import PolicyProcessor, image_processor
@@ -84,6 +84,8 @@ def _save(policy: Policy, processor: PolicyProcessor, out: Path) -> Policy:
 
 def _check_kind(name: str, kinds: tuple[str, ...], way_out: str) -> None:
     folder = Path(name)
+    if folder.is_dir() and not (folder / CONFIG).is_file():
+        raise PolicyError(f"{name}: no checkpoint there ({CONFIG} is missing); {way_out}")
     try:
         found, _ = PreTrainedConfig.get_config_dict(name)
     except (OSError, ValueError) as error:
