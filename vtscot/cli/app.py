@@ -267,3 +267,28 @@ def submit(
     from vtscot.cli.scores import submit_command
 
     submit_command(source, root, split, predictions, out)
+
+
+@app.command("init-policy")
+def init_policy(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the policy; new or empty.", metavar="DIR")],
+    vlm: Annotated[str | None, typer.Option("--vlm", help="Qwen-VL checkpoint.", metavar="DIR|ID")] = None,
+    sam2: Annotated[str | None, typer.Option("--sam2", help="SAM 2 checkpoint.", metavar="DIR|ID")] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Build a small one with random weights.")] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Run or dataset for a tiny one's tokenizer [default: the demo].", metavar="DIR"),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="Of all weights; auto is that of --vlm.", metavar="NAME")
+    ] = "auto",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of new weights.", metavar="N")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Join Qwen-VL and SAM 2 into a policy.
+
+    Adds the token [SEG] and the projector between the two.
+    """
+    from vtscot.cli.policy import init_policy_command
+
+    init_policy_command(vlm, sam2, out, data, dtype, seed, tiny=tiny, as_json=as_json)
