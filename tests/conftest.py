@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from vtscot.ledger import Ledger
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -28,3 +31,10 @@ def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("demo")
     write_demo(root, videos=8, seed=0, workers=1)
     return root
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An open ledger of its own."""
+    with Ledger(tmp_path / "ledger.sqlite") as opened:
+        yield opened

@@ -8,7 +8,7 @@ import dataclasses
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +48,6 @@ PLAN = Plan(
         Step(selection=Selection(start=12, end=18, keyframe=15), keyframes=(15, 16)),
     ),
 )
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.sqlite") as opened:
-        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,6 @@ import asyncio
 import base64
 import io
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,12 +21,6 @@ from vtscot.verify.base import BlindView
 from vtscot.verify.openai import OpenAIGrounder
 
 SIZE = (96, 64)  # width, height
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.sqlite") as opened:
-        yield opened
 
 
 def settings(url: str, **more: object) -> EndpointSettings:

@@ -3,7 +3,8 @@
 from vtscot.evaluation.benchmarks import BENCHMARKS, Benchmark, benchmark_of
 from vtscot.evaluation.evaluation import Evaluation, Row, evaluate
 from vtscot.evaluation.extras import HasActions, HasForegrounds
-from vtscot.evaluation.predictions import Asked, Prediction, Predictions, open_predictions
+from vtscot.evaluation.opening import open_predictions
+from vtscot.evaluation.predictions import Asked, Prediction, Predictions
 from vtscot.evaluation.scoring import Rules, Scores
 from vtscot.evaluation.submission import SERVERS, Server, Submission, server_of, submit
 from vtscot.evaluation.summary import Summary, figures, summarize

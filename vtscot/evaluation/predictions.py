@@ -65,21 +65,6 @@ class Predictions(Protocol):
         """One prediction; DataError naming video and expression where it is not what was asked for."""
 
 
-def open_predictions(path: Path) -> Predictions:
-    """Look through `path` once; DataError where it is neither a JSON file, a folder, nor a zip."""
-    from vtscot.evaluation.interchange import JsonPredictions
-    from vtscot.evaluation.pngs import FolderPredictions, ZipPredictions
-
-    if path.is_dir():
-        return FolderPredictions(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return ZipPredictions(path) if head in (b"PK\x03\x04", b"PK\x05\x06") else JsonPredictions(path)
-
-
 def refusal(path: Path, asked: Asked, message: object) -> DataError:
     """The error for one prediction."""
     where = f"video {printable(asked.video)}, expression {printable(asked.exp_id)}"
