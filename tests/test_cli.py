@@ -15,6 +15,7 @@ import pytest
 
 import vtscot as package
 from tests.cli import vtscot
+from vtscot.ledger import Ledger
 from vtscot.records import Plan
 
 FAST = ("--set", "workers=1")
@@ -218,24 +219,34 @@ def test_a_build_goes_on_from_what_index_and_mine_left(tmp_path: Path) -> None:
 
 def test_interrupted_build_says_how_to_go_on_and_does(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    command = ["build", "--run", str(run), "--set", "source.videos=4", "--set", "workers=1", "--json"]
+    command = ["build", "--run", str(run), "--set", "source.videos=8", "--set", "workers=1", "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "vtscot", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    for line in process.stderr:  # wait for the long stage
+    for line in process.stderr:  # wait for the long stage, then for the first of its many outcomes
         if line.startswith("trace and verify"):
             break
-    time.sleep(3)
+    while process.poll() is None and not settled(run):
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "go on with: vtscot build --run" in err
+    done = settled(run)
     ended = vtscot(*command)
     assert ended.code == 0, ended.err
     figures = ended.json()
+    assert 0 < done < figures["queries"]
+    assert f"{done} of {figures['queries']} queries are settled already" in ended.err
     assert figures["queries"] == figures["kept"] + figures["rejected"] + figures["failed"] + figures["skipped"]
+
+
+def settled(run: Path) -> int:
+    """How many outcomes the ledger of a run holds, while another process may be writing it."""
+    with Ledger(run / "ledger.sqlite", read_only=True) as ledger:
+        return sum(1 for _ in ledger.outcomes())
 
 
 def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
