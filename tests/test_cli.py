@@ -18,6 +18,10 @@ from tests.cli import vtscot
 from vtscot.ledger import Ledger
 from vtscot.records import Plan
 
+# What a shell starts in the background ignores SIGINT, and so would all that it starts; a terminal's commands do not.
+IN_A_TERMINAL = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from vtscot.cli import main; main()"
+)
 FAST = ("--set", "workers=1")
 
 
@@ -221,7 +225,7 @@ def test_interrupted_build_says_how_to_go_on_and_does(tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = ["build", "--run", str(run), "--set", "source.videos=8", "--set", "workers=1", "--json"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "vtscot", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", IN_A_TERMINAL, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     for line in process.stderr:  # wait for the long stage, then for the first of its many outcomes
