@@ -33,15 +33,13 @@ Track = Callable[[str, str], tuple[MaskTrack, Scene]]
 
 
 @pytest.fixture(scope="module")
-def track(demo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Track:
+def track(request: pytest.FixtureRequest, demo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Track:
     """Gives tracks by video and anno_id: of the demo tree (train), or of the real one (anno_id "real")."""
     scratch = tmp_path_factory.mktemp("alignment")
 
     @cache
     def opened(real: bool) -> tuple[Index, Callable[[str], Scene]]:
-        root = Path(__file__).resolve().parents[2] / "shared" / "data" / "mevis" if real else demo_root
-        if not root.is_dir():
-            pytest.skip("the real data of ../shared/data is not here")
+        root: Path = request.getfixturevalue("shared_data") / "mevis" if real else demo_root
         source = open_source("mevis", root, "train")
         index = build_index(source, scratch / f"real-{real}")
 
