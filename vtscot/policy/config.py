@@ -12,7 +12,11 @@ FORMAT_VERSION: Final = 1
 
 
 class PolicyConfig(PreTrainedConfig):  # type: ignore[misc]
-    """Configuration of a `Policy`. `lora` holds adapters that are part of the checkpoint, not yet merged."""
+    """Configuration of a `Policy`.
+
+    `lora` holds adapters that are part of the checkpoint, not yet merged; `budget` the figures of the `Budget` the
+    policy was trained for, which predict and eval take unless another is asked for.
+    """
 
     model_type = MODEL_TYPE
     sub_configs_defaults = {  # noqa: RUF012
@@ -26,6 +30,7 @@ class PolicyConfig(PreTrainedConfig):  # type: ignore[misc]
     seg_token_id: int | None = None
     format_version: int = FORMAT_VERSION
     lora: dict | None = None  # type: ignore[type-arg]
+    budget: dict | None = None  # type: ignore[type-arg]
     tie_word_embeddings: bool = False
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> Any:
