@@ -33,6 +33,27 @@ def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def tiny_policy_folder(demo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy with random weights (see tests/policies.py): nothing it says parses."""
+    pytest.importorskip("torch", reason="policies need the extra `train`")
+    pytest.importorskip("transformers", reason="policies need the extra `train`")
+    from tests.policies import spoken_episodes, tiny_policy
+
+    return tiny_policy(tmp_path_factory.mktemp("policies") / "tiny", spoken_episodes(demo_root))
+
+
+@pytest.fixture(scope="session")
+def speaking_policy_folder(demo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy that says the same two turns about every query of `demo_root`: some seconds of training."""
+    torch = pytest.importorskip("torch", reason="policies need the extra `train`")
+    pytest.importorskip("transformers", reason="policies need the extra `train`")
+    from tests.policies import speaking_policy, spoken_episodes
+
+    torch.set_num_threads(1)
+    return speaking_policy(tmp_path_factory.mktemp("policies") / "speaking", spoken_episodes(demo_root))
+
+
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """An open ledger of its own."""
