@@ -16,6 +16,17 @@ def test_shipped_recipes_are_of_the_source_they_are_named_after(name: str) -> No
     assert load_recipe(name).source.name == name
 
 
+def test_a_shipped_recipe_of_another_name_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe(None, Path("speedrun"))
+    assert (recipe.source.name, recipe.teacher.style) == ("demo", "brief")
+    assert "speedrun" not in shipped_recipes()
+    with pytest.raises(UsageError, match="no recipe is shipped for source 'speedrun'"):
+        load_recipe("speedrun")
+    monkeypatch.chdir(tmp_path)
+    Path("speedrun").write_text("seed: 5\n")  # a file of that name comes first
+    assert load_recipe(None, Path("speedrun")).seed == 5
+
+
 def test_precedence_file_then_set_then_flags(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("source: {name: mevis}\nseed: 1\nlimit: 10\nverify: {min_iou: 0.1}\n")

@@ -44,7 +44,7 @@ class Workplace:
             recipe=recipe,
             source=open_source(recipe.source.name, self.source_root, recipe.source.split),
             index=open_index(self.index),
-            teacher=open_teacher(recipe.teacher.name, client),
+            teacher=open_teacher(recipe.teacher.name, client, recipe.teacher.style),
             grounder=open_grounder(recipe.verify.grounder, client, recipe.seed),
             segmenter=open_segmenter(recipe.verify.segmenter),
             client=client,

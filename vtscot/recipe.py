@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -38,6 +39,14 @@ RUNTIME: Final = frozenset(
         "teacher.max_wait_s",
     }
 )
+
+
+LATER: Final[dict[str, object]] = {"teacher.style": "full"}
+"""Settings that earlier runs do not know, with the value that means what those runs did: no part of an identity, so
+that such a run can be gone on with."""
+
+_SHIPPED: Final = files("vtscot.pipelines")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class SourceSettings(Frozen):
@@ -87,7 +96,8 @@ class Recipe(Frozen):
 
     def identity(self) -> dict[str, object]:
         """The settings that decide what comes out, as dotted keys."""
-        return {key: value for key, value in self.flat().items() if key not in RUNTIME}
+        flat = self.flat()
+        return {key: flat[key] for key in flat if key not in RUNTIME and not (key in LATER and flat[key] == LATER[key])}
 
     def digest(self) -> str:
         """Short digest of `identity()`; part of every record's provenance."""
@@ -105,21 +115,36 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
 
 
 def shipped_recipes() -> tuple[str, ...]:
-    """Names of the recipes that come with vtscot."""
-    return tuple(sorted(p.name[:-5] for p in files("vtscot.pipelines").iterdir() if p.name.endswith(".yaml")))
+    """The sources that a recipe of their own comes with: the file `demo.yaml` is about the source `demo`."""
+    return tuple(sorted(p.name[:-5] for p in _SHIPPED.iterdir() if p.name.endswith(".yaml") and _about(p.name[:-5])))
+
+
+def _about(source: str) -> bool:
+    """Whether `source.yaml` is shipped and builds from that source; training has recipes beside those of sources."""
+    path = _SHIPPED.joinpath(f"{source}.yaml")
+    tree = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    named = tree.get("source") if isinstance(tree, dict) else None
+    return isinstance(named, dict) and named.get("name") == source
 
 
 def recipe_text(source: str, path: Path | None) -> tuple[str, str]:
-    """Text of the recipe and its name in messages: `path`, or the one shipped for `source`."""
+    """Text of the recipe and its name in messages: the file `path`, else the shipped one that `path` names, for
+    example `speedrun`; without `path` the one shipped for `source`.
+    """
     if path is None:
-        if source not in shipped_recipes():
+        if not _about(source):
             raise UsageError(f"no recipe is shipped for source {source!r}; there are {', '.join(shipped_recipes())}")
-        name = f"{source}.yaml"
-        return files("vtscot.pipelines").joinpath(name).read_text(encoding="utf-8"), f"pipelines/{name}"
+        return _shipped_text(f"{source}.yaml")
+    if _NAME.fullmatch(str(path)) and not path.exists() and _SHIPPED.joinpath(f"{path}.yaml").is_file():
+        return _shipped_text(f"{path}.yaml")
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the recipe {path}: {error}") from error
+
+
+def _shipped_text(name: str) -> tuple[str, str]:
+    return _SHIPPED.joinpath(name).read_text(encoding="utf-8"), f"pipelines/{name}"
 
 
 def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
@@ -131,7 +156,8 @@ def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
     tree[leaf] = value
 
 
-def _parse_set(assignment: str) -> tuple[str, object]:
+def parse_set(assignment: str) -> tuple[str, object]:
+    """Key and value of one `--set key=value`."""
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {assignment!r} is not key=value")
@@ -175,7 +201,7 @@ def load_recipe(
         raise UsageError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise UsageError(f"{name} is not a mapping of settings")
-    for key, value in map(_parse_set, assignments):
+    for key, value in map(parse_set, assignments):
         _put(tree, key, value)
     given = {"source.name": source, **(flags or {})}
     for key, value in given.items():

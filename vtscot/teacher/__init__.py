@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vtscot.errors import UsageError
-from vtscot.teacher.base import Teacher
+from vtscot.teacher.base import Style, Teacher
 
 if TYPE_CHECKING:
     from vtscot.endpoint.client import ChatClient
 
 
-def open_teacher(name: str, client: ChatClient | None) -> Teacher:
-    """The teacher of that name; one that asks a model does so through `client` and closes it."""
+def open_teacher(name: str, client: ChatClient | None, style: Style = "full") -> Teacher:
+    """The teacher of that name; one that asks a model does so through `client` and closes it.
+
+    `style` is how the oracle writes.
+    """
     if name == "oracle":
         from vtscot.teacher.oracle import OracleTeacher
 
-        return OracleTeacher()
+        return OracleTeacher(style=style)
     if name == "openai" and client is not None:
         from vtscot.teacher.openai import OpenAITeacher
 

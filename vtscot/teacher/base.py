@@ -18,10 +18,17 @@ if TYPE_CHECKING:
     from vtscot.tracks import MaskTrack
 
 
+Style = Literal["full", "brief"]
+
+
 class TeacherSettings(EndpointSettings):
-    """Which teacher writes the thoughts; the endpoint's settings count for `openai` only."""
+    """Which teacher writes the thoughts; the endpoint's settings count for `openai` only, the style for `oracle` only.
+
+    `brief`: few words in a fixed order, which a policy of a million parameters can learn in minutes.
+    """
 
     name: Literal["oracle", "openai"] = "oracle"
+    style: Style = "full"
 
 
 @dataclass(frozen=True)

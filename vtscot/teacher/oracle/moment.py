@@ -62,10 +62,14 @@ class Moment:
         )
         return text.replace("seen of it.", "seen of them.") if self.plural else text
 
-    def around(self) -> str:
-        """The selection in words, by the nearest frames that have been shown."""
+    def bounds(self) -> tuple[int, int]:
+        """The selection's window by the nearest frames that have been shown."""
         start = max((i for i in self.shown if i <= self.selection.start), default=self.shown[0])
-        end = min((i for i in self.shown if i >= self.selection.end), default=self.shown[-1])
+        return start, min((i for i in self.shown if i >= self.selection.end), default=self.shown[-1])
+
+    def around(self) -> str:
+        """`bounds` in words."""
+        start, end = self.bounds()
         return f"around frame {start}" if start == end else f"between frame {start} and frame {end}"
 
 

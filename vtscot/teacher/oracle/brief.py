@@ -1,0 +1,119 @@
+"""The brief style: few words in a fixed order, for policies of a million parameters and a cold start of minutes.
+
+Temporal: every low-resolution frame of the observation with yes or no, then the window. Saying yes or no right after a
+frame's number makes presence one decision per frame, and the window can be read off the answers. Spatial: colour, place
+and size on the decoded frame. Linguistic: the words that carry meaning. Action: look or answer, near which frame.
+
+    The red target: 0 no, 4 no, 9 yes, 13 yes, 18 no. It is there from 9 to 13.
+    In frame 24 the target is red, a third of the way across, halfway down, a fifth as wide and a quarter as tall.
+    The words that count are "red square leaves first".
+    I am sure near frame 13.
+
+There are no synonyms and no seeds; only shown frames are named, as in the full style.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from vtscot.records import Box, Thought
+from vtscot.teacher.oracle.moment import Moment
+from vtscot.teacher.oracle.scene import Scene, Thing
+from vtscot.words.colours import kin_of, names_of, read_colours
+from vtscot.words.english import content_words, quotable
+from vtscot.words.places import PLACES, nearest, nearest_size
+
+ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth")
+
+
+def compose_briefly(moment: Moment) -> Thought:
+    """The thought of one turn, in the brief style."""
+    return Thought(
+        temporal=f"{_table(moment)} {_window(moment)}",
+        spatial=_places(moment),
+        linguistic=_words(moment),
+        action=_action(moment),
+    )
+
+
+def _table(moment: Moment) -> str:
+    """Presence per frame of the strip, or of the window looked at: the sharp frame is left to the spatial part."""
+    strip = [frame.index for frame in moment.observation.frames if frame.role in ("temporal", "window")]
+    seen = set(moment.scene.trail(strip).seen)
+    answers = ", ".join(f"{i} {'yes' if i in seen else 'no'}" for i in sorted(set(strip)))
+    colour = _colour(moment)
+    return f"The {colour + ' ' if colour else ''}{'targets' if moment.plural else 'target'}: {answers}."
+
+
+def _window(moment: Moment) -> str:
+    """The window by the nearest frames that have been shown; a query without a target has none worth a word."""
+    if moment.absent:
+        return "It is in none."
+    start, end = moment.bounds()
+    if not moment.answers:
+        return f"I look from {start} to {end}."
+    return f"{'They are' if moment.plural else 'It is'} there from {start} to {end}."
+
+
+def _places(moment: Moment) -> str:
+    """Where the targets are on the decoded frame, a sentence each."""
+    frame = moment.observation.decoded
+    things = moment.scene.targets(frame)
+    if not things:
+        return f"In frame {frame} {moment.subject} {'are' if moment.plural else 'is'} not here."
+    return " ".join(_place(moment, frame, thing, number, len(things)) for number, thing in enumerate(things))
+
+
+def _place(moment: Moment, frame: int, thing: Thing, number: int, count: int) -> str:
+    ordinal = (ORDINALS[number] if number < len(ORDINALS) else "next") + " " if count > 1 else ""
+    colour = _worn(moment.expression, thing) or next(iter(thing.colours), "")
+    where = say_briefly(thing.box, moment.scene.size)
+    return f"In frame {frame} the {ordinal}target is {colour + ', ' if colour else ''}{where}."
+
+
+def say_briefly(box: Box, size: tuple[int, int]) -> str:
+    """Centre and sides of a box in shares of the frame's `size` (width, height); `read_place` reads it back."""
+    w, h = box[2] / size[0], box[3] / size[1]
+    x, y = box[0] / size[0] + w / 2, box[1] / size[1] + h / 2
+    sides = f"{nearest_size(w)} as wide and {nearest_size(h)} as tall"
+    return f"{nearest(PLACES, x)} across, {nearest(PLACES, y)} down, {sides}"
+
+
+def _colour(moment: Moment) -> str:
+    """What to look for: the colour that the expression names, else that of the target where it was first seen."""
+    scene = moment.scene
+    first = _first_sighting(scene, moment.shown)
+    if first is None or moment.plural:
+        named = read_colours(moment.expression)
+        worn = named if first is None else tuple(w for w in named if any(_wears(w, t) for t in scene.targets(first)))
+        return next(iter(worn), "")
+    thing = scene.targets(first)[0]
+    return _worn(moment.expression, thing) or next(iter(thing.colours), "")
+
+
+def _first_sighting(scene: Scene, shown: Sequence[int]) -> int | None:
+    return next((frame for frame in scene.trail(shown).seen if scene.targets(frame)), None)
+
+
+def _worn(expression: str, thing: Thing) -> str | None:
+    """The first colour word of the expression that fits the thing."""
+    return next((word for word in read_colours(expression) if _wears(word, thing)), None)
+
+
+def _wears(word: str, thing: Thing) -> bool:
+    """True where the colour is the thing's, light and shade allowed for."""
+    return bool(set(names_of(word)) & set(thing.colours) or (thing.colours and kin_of(word).issuperset(thing.colours)))
+
+
+def _words(moment: Moment) -> str:
+    expression = quotable(moment.expression)
+    return f'The words that count are "{" ".join(content_words(expression)) or expression}".'
+
+
+def _action(moment: Moment) -> str:
+    if moment.absent:
+        return "I am sure that it is not here." if moment.answers else "I look again to be sure."
+    seen = moment.scene.trail(moment.shown).seen or moment.shown
+    near = min(seen, key=lambda frame: (abs(frame - moment.selection.keyframe), frame))
+    return f"{'I am sure' if moment.answers else 'I look closer'} near frame {near}."
