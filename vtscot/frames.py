@@ -129,6 +129,7 @@ class VideoFrames:
         self._lock = threading.Lock()  # a reader has one position
         self._reader = _open_video(path)
         self.announced = len(self._reader)
+        self.fps = float(self._reader.get_avg_fps())
         self._size = (0, 0)
         self._digests = tuple(self._digests_in_order())
         self.names = tuple(f"{i:05d}" for i in range(len(self._digests))) if names is None else tuple(names)
