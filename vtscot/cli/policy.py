@@ -17,7 +17,7 @@ def init_policy_command(
 ) -> None:
     """Make the policy in `out` and print what it consists of."""
     _check_options(vlm, sam2, out, data, dtype, tiny=tiny)
-    _need_extra()
+    need_extra()
     from transformers.utils import logging
 
     from vtscot.policy.trainable import counts
@@ -78,7 +78,8 @@ def _check_options(vlm: str | None, sam2: str | None, out: Path, data: Path | No
         raise UsageError(f"{out} exists and is not empty; choose another --out")
 
 
-def _need_extra() -> None:
+def need_extra() -> None:
+    """UsageError where the extra `train` is not installed."""
     from importlib.util import find_spec
 
     missing = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
