@@ -7,11 +7,10 @@ batch a sample is in nor on what was drawn before.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor
+from torch import Tensor
 
 from vtscot.records import Frozen
 
@@ -25,6 +24,7 @@ class Sampling(Frozen):
 
     @property
     def greedy(self) -> bool:
+        """True where nothing is drawn."""
         return self.temperature == 0
 
 
@@ -34,32 +34,32 @@ def turn_seed(seed: int, query_id: str, sample: int, turn: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def turn_generator(seed: int, query_id: str, sample: int, turn: int) -> Generator:
-    """A generator on the CPU, whatever the model's device: the same numbers on every machine."""
-    return Generator().manual_seed(turn_seed(seed, query_id, sample, turn))
+def turn_uniforms(seed: int, count: int) -> Tensor:
+    """(count,) float64 in [0, 1), one per token, from a generator on the CPU: the same on every device."""
+    return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def next_tokens(logits: Tensor, sampling: Sampling, generators: Sequence[Generator]) -> tuple[Tensor, Tensor]:
-    """Tokens (B,) drawn from `logits` (B, V), one generator per row, and their log-probabilities (B,).
+def next_tokens(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens (B,) drawn from `logits` (B, V) by `uniforms` (B,) in [0, 1), and their log-probabilities (B,).
 
-    The log-probability is that of the distribution with temperature (1 where greedy) but before top-p: what a policy
+    A log-probability is that of the distribution with temperature (1 where greedy) but before top-p: what a policy
     gradient needs. Logits of -inf are never drawn.
     """
     scaled = logits.float() if sampling.greedy else logits.float() / sampling.temperature
     logprobs = scaled.log_softmax(-1)
-    chosen = logprobs.argmax(-1) if sampling.greedy else _draw(logprobs, sampling.top_p, generators)
+    chosen = logprobs.argmax(-1) if sampling.greedy else _draw(logprobs, sampling.top_p, uniforms)
     return chosen, logprobs.gather(-1, chosen[:, None])[:, 0]
 
 
-def _draw(logprobs: Tensor, top_p: float, generators: Sequence[Generator]) -> Tensor:
-    """By inversion: the token in whose share of the kept probability a uniform number falls; likeliest first."""
-    sorted_logprobs, order = logprobs.sort(dim=-1, descending=True, stable=True)
-    probabilities = sorted_logprobs.double().exp()
+def _draw(logprobs: Tensor, top_p: float, uniforms: Tensor) -> Tensor:
+    """By inversion, likeliest first: the token in whose share of the kept probability the uniform number falls."""
+    descending, order = logprobs.sort(dim=-1, descending=True, stable=True)
+    probabilities = descending.double().exp()
     before = probabilities.cumsum(-1) - probabilities
     kept = probabilities.masked_fill(before >= top_p, 0.0)
+    kept[:, 0] = probabilities[:, 0]  # always one, whatever is rounded
     cumulative = kept.cumsum(-1)
-    uniform = torch.stack([torch.rand((), generator=g, dtype=torch.float64) for g in generators])
-    target = uniform.to(logprobs.device)[:, None] * cumulative[:, -1:]
+    target = uniforms.to(cumulative)[:, None] * cumulative[:, -1:]
     last = (kept > 0).sum(-1, keepdim=True) - 1  # a product that was rounded up points behind it
     place = (cumulative <= target).sum(-1, keepdim=True).minimum(last)
     return order.gather(-1, place)[:, 0]
