@@ -19,10 +19,19 @@ STD: Final = (0.229, 0.224, 0.225)
 
 def sam_frame(image: Image.Image, size: int) -> Tensor:
     """One image as float32 (3, size, size): resized directly (antialiased bilinear), normalised per channel."""
-    square = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    pixels = np.asarray(square, dtype=np.float32) / 255
-    pixels = (pixels - np.asarray(MEAN, dtype=np.float32)) / np.asarray(STD, dtype=np.float32)
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    return normalised(square(image, size)[None])[0]
+
+
+def square(image: Image.Image, size: int) -> Tensor:
+    """One image resized, not yet normalised: uint8 (3, size, size), a quarter of the memory."""
+    resized = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1)))
+
+
+def normalised(frames: Tensor) -> Tensor:
+    """Resized frames (F, 3, S, S) uint8 as SAM 2 sees them, float32."""
+    mean, std = (torch.tensor(values, device=frames.device)[:, None, None] for values in (MEAN, STD))
+    return (frames.float() / 255 - mean) / std
 
 
 def sam_frames(images: Sequence[Image.Image], size: int) -> Tensor:

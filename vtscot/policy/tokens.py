@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,6 +38,14 @@ class LengthError(PolicyError):
     def __init__(self, message: str, tokens: int) -> None:
         super().__init__(message)
         self.tokens = tokens
+
+
+class Patches(NamedTuple):
+    """An image as the vision tower takes it. It may stand wherever an image is to be encoded: one made before."""
+
+    pixel_values: Tensor  # (P, C) float32
+    grid: Tensor  # (3,) int64
+    size: tuple[int, int]  # width and height in pixels of the image it was
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -74,11 +82,17 @@ def shown_images(frames: Frames, observation: Observation) -> list[Image]:
     return [frames.image(frame.index, frame.max_pixels) for frame in observation.frames]
 
 
+def patches_of(image: Image, processor: PolicyProcessor) -> Patches:
+    """The patches of one image, to be kept where the same image is shown again."""
+    shown = processor.image_processor(images=[image], return_tensors="pt")
+    return Patches(shown["pixel_values"], shown["image_grid_thw"][0], image.size)
+
+
 def encode_prompt(
     observation: Observation,
     expression: str,
     num_frames: int,
-    images: Sequence[Image],
+    images: Sequence[Image | Patches],
     processor: PolicyProcessor,
     query_id: str,
 ) -> Piece:
@@ -92,7 +106,7 @@ def encode_next(
     observation: Observation,
     expression: str,
     num_frames: int,
-    images: Sequence[Image],
+    images: Sequence[Image | Patches],
     processor: PolicyProcessor,
     query_id: str,
 ) -> Piece:
@@ -108,7 +122,7 @@ def encode_reply(turn: Turn, processor: PolicyProcessor) -> Tensor:
 
 
 def encode_episode(
-    episode: Episode, images: Sequence[Image], processor: PolicyProcessor, max_tokens: int | None = None
+    episode: Episode, images: Sequence[Image | Patches], processor: PolicyProcessor, max_tokens: int | None = None
 ) -> Encoded:
     """A whole episode; `images` are those of all observations, in order.
 
@@ -230,19 +244,21 @@ def _image_tokens(size: tuple[int, int], processor: PolicyProcessor, query_id: s
         raise PolicyError(f"{query_id}: {error}") from error
 
 
-def _piece(text: str, expression: str, images: Sequence[Image], processor: PolicyProcessor, query_id: str) -> Piece:
+def _piece(
+    text: str, expression: str, images: Sequence[Image | Patches], processor: PolicyProcessor, query_id: str
+) -> Piece:
     _check_expression(expression, query_id)
     _ = [_image_tokens(image.size, processor, query_id) for image in images]
     places = text.count(IMAGE)
     if places != len(images) or not images:
         raise PolicyError(f"{query_id}: {len(images)} images for {places} places in the text")
-    shown = processor.image_processor(images=list(images), return_tensors="pt")
-    grids = shown["image_grid_thw"]
+    patches = [image if isinstance(image, Patches) else patches_of(image, processor) for image in images]
+    grids = torch.stack([image.grid for image in patches])
     parts = text.split(IMAGE)
     text = parts[0] + "".join(IMAGE * processor.tokens_of(g) + p for g, p in zip(grids, parts[1:], strict=True))
     ids = torch.tensor(processor.tokenizer.encode(text, add_special_tokens=False))
     types = (ids == processor.image_token_id).long()
-    piece = Piece(ids, types, shown["pixel_values"], grids)
+    piece = Piece(ids, types, torch.cat([image.pixel_values for image in patches]), grids)
     check_images(query_id, piece, processor)
     return piece
 
