@@ -288,6 +288,63 @@ def init_policy(
     """Join Qwen-VL and SAM 2 into a policy.
 
     Adds the token [SEG] and the projector between the two.
+@app.command()
+def predict(
+    video: Annotated[Path, typer.Option("--video", help="A clip, or a folder of its frames.", metavar="FILE|DIR")],
+    query: Annotated[list[str], typer.Option("--query", help="What to segment; may be repeated.", metavar="TEXT")],
+    out: Annotated[Path, typer.Option("--out", help="New folder, or that of an earlier prediction.", metavar="DIR")],
+    model: Annotated[
+        str, typer.Option("--model", help="Policy; nano demonstrates on demo videos.", metavar="DIR|ID")
+    ] = "nano",
+    budget: Annotated[
+        str | None, typer.Option("--budget", help="Frames and pixels [default: the policy's].", metavar="NAME")
+    ] = None,
+    max_turns: Annotated[
+        int | None, typer.Option("--max-turns", min=1, help="Most turns [default: the budget's].", metavar="N")
+    ] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.", metavar="T")] = 0.0,
+    top_p: Annotated[
+        float, typer.Option("--top-p", min=1e-6, max=1, help="Draw from the likeliest tokens.", metavar="P")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn.", metavar="N")] = 0,
+    propagate_from: Annotated[
+        str, typer.Option("--propagate-from", help="The frame that was looked at (decoded), or that the answer names.")
+    ] = "decoded",
+    overlay: Annotated[str, typer.Option("--overlay", help="mp4, gif or none.")] = "mp4",
+    fps: Annotated[
+        float | None, typer.Option("--fps", help="Of the overlay [default: the clip's, or 10].", metavar="N")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, ...")] = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Segment what a query means in a video.
+
+    Prints the thoughts as they come; writes masks (RLE and PNG), an overlay and a page with the turns.
+    """
+    from vtscot.cli.predict import Asked, predict_command
+
+    predict_command(
+        Asked(
+            video=video,
+            queries=tuple(query),
+            out=out,
+            model=model,
+            budget=budget,
+            max_turns=max_turns,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            propagate_from=propagate_from,
+            device=device,
+            dtype=dtype,
+            overlay=overlay,
+            fps=fps,
+            as_json=as_json,
+        )
+    )
+
+
     """
     from vtscot.cli.policy import init_policy_command
 
