@@ -156,6 +156,25 @@ def mine(
     mine_command(resolved, run_directory(run, resolved), out)
 
 
+@app.command("selftest-verify")
+def selftest_verify(
+    source: SourceName = None,
+    root: Root = None,
+    split: Split = None,
+    recipe: RecipeFile = None,
+    assignments: Assignments = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the verifier.
+
+    Plants errors into good episodes and counts those that are noticed. Alone, it does so on the demo.
+    """
+    from vtscot.cli.selftest import selftest_command
+
+    selftest_command(recipe_of(source, root, split, recipe, assignments, seed=seed), split, as_json=as_json)
+
+
 @app.command("demo-data")
 def demo_data(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the tree is written.")],
@@ -269,25 +288,6 @@ def submit(
     submit_command(source, root, split, predictions, out)
 
 
-@app.command("init-policy")
-def init_policy(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the policy; new or empty.", metavar="DIR")],
-    vlm: Annotated[str | None, typer.Option("--vlm", help="Qwen-VL checkpoint.", metavar="DIR|ID")] = None,
-    sam2: Annotated[str | None, typer.Option("--sam2", help="SAM 2 checkpoint.", metavar="DIR|ID")] = None,
-    tiny: Annotated[bool, typer.Option("--tiny", help="Build a small one with random weights.")] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="Run or dataset for a tiny one's tokenizer [default: the demo].", metavar="DIR"),
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option("--dtype", help="Of all weights; auto is that of --vlm.", metavar="NAME")
-    ] = "auto",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of new weights.", metavar="N")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Join Qwen-VL and SAM 2 into a policy.
-
-    Adds the token [SEG] and the projector between the two.
 @app.command()
 def predict(
     video: Annotated[Path, typer.Option("--video", help="A clip, or a folder of its frames.", metavar="FILE|DIR")],
@@ -345,6 +345,25 @@ def predict(
     )
 
 
+@app.command("init-policy")
+def init_policy(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the policy; new or empty.", metavar="DIR")],
+    vlm: Annotated[str | None, typer.Option("--vlm", help="Qwen-VL checkpoint.", metavar="DIR|ID")] = None,
+    sam2: Annotated[str | None, typer.Option("--sam2", help="SAM 2 checkpoint.", metavar="DIR|ID")] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Build a small one with random weights.")] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Run or dataset for a tiny one's tokenizer [default: the demo].", metavar="DIR"),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="Of all weights; auto is that of --vlm.", metavar="NAME")
+    ] = "auto",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of new weights.", metavar="N")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Join Qwen-VL and SAM 2 into a policy.
+
+    Adds the token [SEG] and the projector between the two.
     """
     from vtscot.cli.policy import init_policy_command
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +15,7 @@ from vtscot.index import Index
 from vtscot.mining import MiningSettings
 from vtscot.records import Verdict
 from vtscot.segmenter.base import Segmenter
+from vtscot.selftest.figures import Tally
 from vtscot.selftest.planting import PLANTERS, Case
 from vtscot.sources.base import Source
 from vtscot.stages import mine_query
@@ -25,13 +25,20 @@ from vtscot.verify import verify
 from vtscot.verify.base import Grounder, VerifySettings
 
 
-def cases(source: Source, index: Index, budget: Budget, seed: int, teacher: Teacher | None = None) -> Iterator[Case]:
+def cases(
+    source: Source,
+    index: Index,
+    budget: Budget,
+    seed: int,
+    teacher: Teacher | None = None,
+    mining: MiningSettings | None = None,
+) -> Iterator[Case]:
     """The episodes of all queries of an index, with the thoughts of `teacher` (the oracle by default)."""
     writer = teacher or OracleTeacher()
     frames = lru_cache(maxsize=8)(lambda video: source.frames(index.videos[video]))
     track = lru_cache(maxsize=64)(index.track)
     for query in index.queries:
-        plan = mine_query(query, index, MiningSettings(), budget)
+        plan = mine_query(query, index, mining or MiningSettings(), budget)
         task = TraceTask(
             query=query,
             plan=plan,
@@ -51,26 +58,18 @@ def judge(case: Case, grounder: Grounder, segmenter: Segmenter, settings: Verify
     return asyncio.run(verify(case.episode, case.plan, target, frames, grounder, segmenter, settings))
 
 
-@dataclass(frozen=True)
-class Tally:
-    """What became of one kind: planted, noticed, and the reasons given."""
-
-    planted: int
-    noticed: int
-    reasons: dict[str, int]
-    missed: tuple[str, ...]  # query ids
-
-    @property
-    def recall(self) -> float | None:
-        return self.noticed / self.planted if self.planted else None
-
-
-def plant_all(kind: str, kept: Sequence[Case], judged: Callable[[Case], Verdict], seed: int) -> Tally:
-    """Plant one kind into every kept case that it fits, and judge."""
+def plant_all(
+    kind: str,
+    kept: Sequence[Case],
+    judged: Callable[[Case], Verdict],
+    seed: int,
+    some: Sequence[Case] | None = None,
+) -> Tally:
+    """Plant one kind into every kept case that it fits, or into `some` of them, and judge."""
     reasons: dict[str, int] = {}
     missed: list[str] = []
     planted = 0
-    for case in kept:
+    for case in kept if some is None else some:
         digest = hashlib.sha256(f"vtscot-selftest/{seed}/{kind}/{case.task.query.id}".encode()).digest()
         wrong = PLANTERS[kind](case, kept, np.random.default_rng(int.from_bytes(digest[:16], "big")))
         if wrong is None:

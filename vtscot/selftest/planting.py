@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -98,8 +98,13 @@ def distract(case: Case, pool: Sequence[Case], rng: Rng) -> Case | None:
         return None
     name = seen[int(rng.integers(len(seen)))]
     objects = {other: track for other, track in case.task.objects.items() if other != name}
-    query = case.task.query.model_copy(update={"anno_ids": (name,)})
-    task = replace(case.task, target=case.task.objects[name], objects=objects, query=query, plan=case.plan)
+    return _thought_of(case, case.task.objects[name], objects, anno_ids=(name,))
+
+
+def _thought_of(case: Case, meant: MaskTrack, others: Mapping[str, MaskTrack], **query: object) -> Case:
+    """The case with the thoughts of one to whom `meant` is the target of this very expression."""
+    asked = case.task.query.model_copy(update=query)
+    task = replace(case.task, target=meant, objects=others, query=asked, plan=case.plan)
     _, thoughts = asyncio.run(OracleTeacher().trace(task))
     return case.with_thoughts(thoughts)
 
@@ -111,6 +116,25 @@ def _plain(track: MaskTrack, frame: int) -> bool:
 def _apart(target: MaskTrack, other: MaskTrack, frame: int) -> bool:
     a, b = target.rle(frame), other.rle(frame)
     return a is None or b is None or masks.iou(a, b) < 0.1
+
+
+def point_elsewhere(case: Case, pool: Sequence[Case], rng: Rng) -> Case | None:
+    """Thoughts about another place: the target's outline mirrored, and what the frames hold there.
+
+    It needs no second annotated object, so it can be planted into videos that have one.
+    """
+    target, frame = case.task.target, case.episode.observations[-1].decoded
+    if target is None or not _plain(target, frame):
+        return None
+    mirrored = (_mirrored(target, flip) for flip in (np.s_[:, ::-1], np.s_[::-1], np.s_[::-1, ::-1]))
+    fit = [track for track in mirrored if _apart(target, track, frame)]
+    return _thought_of(case, fit[0], case.task.objects) if fit else None
+
+
+def _mirrored(track: MaskTrack, flip: tuple[slice, ...] | slice) -> MaskTrack:
+    seen = enumerate(track.visible)
+    counts = (masks.Rle.from_array(track.decode(i)[flip]).counts if visible else None for i, visible in seen)
+    return MaskTrack(track.height, track.width, tuple(counts))
 
 
 def lose_keyframe(case: Case, pool: Sequence[Case], rng: Rng) -> Case | None:
@@ -237,7 +261,7 @@ def miscount(case: Case, pool: Sequence[Case], rng: Rng) -> Case | None:
     if len(claims) > 1:
         dropped = claims[int(rng.integers(len(claims)))]
         return case.with_thought(case.last, spatial=" ".join(text for text in sentences(spatial) if text != dropped))
-    wrong = distract(case, pool, rng)
+    wrong = distract(case, pool, rng) or point_elsewhere(case, pool, rng)
     if wrong is None:
         return None
     extra = " ".join(about_target(wrong.episode.turns[-1].thought.spatial)[:1])
@@ -247,6 +271,7 @@ def miscount(case: Case, pool: Sequence[Case], rng: Rng) -> Case | None:
 PLANTERS: Final[dict[str, Planter]] = {
     "swapped-thought": swap,
     "distractor": lambda case, pool, rng: distract(case, pool, rng) if case.task.target is not None else None,
+    "pointed-elsewhere": point_elsewhere,
     "keyframe-without-target": lose_keyframe,
     "window-shifted": shift_window,
     "leaked": leak,
@@ -259,3 +284,20 @@ PLANTERS: Final[dict[str, Planter]] = {
     "wrong-number": miscount,
 }
 """Kinds of errors; a planter returns None where its kind is not decidable."""
+
+UNDECIDABLE: Final = {
+    "swapped-thought": "no two queries with as many turns mean different things",
+    "distractor": "no other annotated object is in view beside a target",
+    "pointed-elsewhere": "no target leaves room for its mirror image",
+    "keyframe-without-target": "every target is in view on every frame, or is answered at first sight",
+    "window-shifted": "every target is in view nearly all the time",
+    "leaked": "no episode was kept",
+    "empty-part": "no episode was kept",
+    "truncated": "no episode was kept",
+    "other-language": "no episode was kept",
+    "repeated-thought": "every query is answered at first sight",
+    "not-here-claimed": "no target is plainly visible on the answer's frame",
+    "here-claimed": "there is no query without target beside which something else is in view",
+    "wrong-number": "no query has several targets, or room beside its one",
+}
+"""Why a kind could be planted nowhere: what the source would have to hold."""
