@@ -156,25 +156,6 @@ def mine(
     mine_command(resolved, run_directory(run, resolved), out)
 
 
-@app.command("selftest-verify")
-def selftest_verify(
-    source: SourceName = None,
-    root: Root = None,
-    split: Split = None,
-    recipe: RecipeFile = None,
-    assignments: Assignments = None,
-    seed: Seed = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the verifier.
-
-    Plants errors into good episodes and counts those that are noticed. Alone, it does so on the demo.
-    """
-    from vtscot.cli.selftest import selftest_command
-
-    selftest_command(recipe_of(source, root, split, recipe, assignments, seed=seed), split, as_json=as_json)
-
-
 @app.command("demo-data")
 def demo_data(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the tree is written.")],
