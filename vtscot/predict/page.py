@@ -89,7 +89,9 @@ def _query(trace: Trace, pictures: _Pictures) -> Data:
         "turns": [_turn(turn, pictures) for turn in trace.turns],
         "spans": spans,
         "keyframe": trace.keyframe,
-        "told": f"in {trace.visible} of {count} frames, followed from frame {trace.keyframe}",
+        "told": f"in {trace.visible} of {count} frames, followed from frame {trace.keyframe}"
+        if trace.visible
+        else "in no frame",
         "wall": [_masked(i, trace.track.rle(i), pictures) for i in sampled],
     }
 
