@@ -1,7 +1,8 @@
 """The data engine: source -> index -> mine -> trace -> verify -> publish, put together in one place.
 
 Every query of the source ends in exactly one state. A second build of the same run does what is missing: finished
-outcomes are taken from the ledger, failures that may pass are tried again.
+outcomes are taken from the ledger, failures that may pass are tried again. `rebuild` makes everything again from the
+answers of the ledger and sends nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,12 +27,13 @@ from vtscot.progress import Progress, Silent
 from vtscot.prompts import prompts_digest
 from vtscot.publish import PublishContext, Published, publish
 from vtscot.publish.figures import Figures
-from vtscot.recipe import Recipe
+from vtscot.recipe import Recipe, changed_recipe
 from vtscot.records import Outcome, Query
-from vtscot.run import Run, open_run, reopen_run
+from vtscot.replay import MISSING, need, replay
+from vtscot.run import Run, open_run, reopen_run, run_recipe, write_failures
 from vtscot.sources.base import Source
 from vtscot.sources.registry import open_source
-from vtscot.stages import Done, Job, mine_query
+from vtscot.stages import Done, Job, mine_query, process
 
 
 @dataclass
@@ -61,6 +63,10 @@ class Summary:
     def figures(self) -> Figures:
         return self.published.figures
 
+    @property
+    def failures(self) -> Path:
+        return self.run / "failures.jsonl"
+
     def json(self) -> dict[str, Any]:
         """`reasons` are over all queries that were not kept, `turns` and `keyframe_iou` over the kept episodes."""
         figures = self.figures
@@ -71,6 +77,7 @@ class Summary:
             "run": str(self.run),
             "dataset": str(self.published.dataset),
             "report": str(self.published.report),
+            "failures": str(self.failures),
             "queries": figures.queries,
             **figures.states,
             "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
@@ -128,40 +135,67 @@ def input_digest(job: Job, index: Index, recipe: Recipe) -> str:
     return digest.hexdigest()
 
 
-def drive(jobs: Sequence[Job], run: Run, source_root: Path) -> Iterator[Done]:
+def drive(jobs: Sequence[Job], run: Run) -> Iterator[Done]:
     """Trace and verify the jobs; results come in any order."""
-    place = Workplace(run.recipe, source_root, run.index)
+    place = Workplace(run.recipe, run.source_root, run.index)
     if run.recipe.asks_a_model:
         # Twice as many queries as requests in flight: pictures of the next are made while the endpoint thinks.
         yield from in_loop(jobs, place.tools(run.ledger), 2 * run.recipe.teacher.concurrency)
     else:
-        yield from in_processes(jobs, place, cores(run.recipe))
+        yield from in_processes(jobs, place, cores(run.recipe), process)
 
 
-def work(jobs: Sequence[Job], index: Index, run: Run, clock: Clock, say: Progress) -> list[Outcome]:
-    """The outcome of every job: from the ledger where it is settled, else traced and verified now.
+@dataclass
+class Work:
+    """The jobs of a run, and how they ended so far. Only outcomes of the very same input are `known`."""
 
-    Trace and verify run together; their wall-clock time is shared out by the time spent in each.
-    """
-    digests = {job.query.id: input_digest(job, index, run.recipe) for job in jobs}
-    known = {job.query.id: run.ledger.outcome(job.query.id, digests[job.query.id]) for job in jobs}
-    settled = {key: outcome for key, outcome in known.items() if outcome is not None and not outcome.retryable}
-    todo = [job for job in jobs if job.query.id not in settled]
+    jobs: Sequence[Job]
+    run: Run
+    digests: Mapping[str, str]
+    known: dict[str, Outcome]
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job], index: Index, run: Run) -> Work:
+        """What the ledger knows of these jobs."""
+        digests = {job.query.id: input_digest(job, index, run.recipe) for job in jobs}
+        found = {key: run.ledger.outcome(key, digest) for key, digest in digests.items()}
+        return cls(jobs, run, digests, {key: outcome for key, outcome in found.items() if outcome is not None})
+
+    def unsettled(self) -> list[Job]:
+        """The jobs that are not finished, and those that failed but may pass."""
+        return [job for job in self.jobs if (one := self.known.get(job.query.id)) is None or one.retryable]
+
+    def failed(self) -> list[Job]:
+        """The jobs that failed, for whatever reason."""
+        return [job for job in self.jobs if (one := self.known.get(job.query.id)) is not None and one.state == "failed"]
+
+    def take(self, results: Iterable[Done], clock: Clock, say: Progress) -> None:
+        """Save outcomes as they come. Trace and verify run together: their wall-clock time is shared out."""
+        begun, traced, verified = time.perf_counter(), 0.0, 0.0
+        for done in results:
+            name = done.outcome.query.id
+            if done.outcome.reason != MISSING or name not in self.known:  # what is known already is no worse
+                self.run.ledger.save_outcome(done.outcome, self.digests[name])
+                self.known[name] = done.outcome
+            traced += done.trace_seconds
+            verified += done.verify_seconds
+            say.advance()
+        wall, share = time.perf_counter() - begun, traced / max(traced + verified, 1e-9)
+        clock.seconds |= {"trace": wall * share, "verify": wall * (1 - share)}
+
+    def outcomes(self) -> list[Outcome]:
+        """How the jobs ended, in their order; those that were not worked on are left out."""
+        return [self.known[job.query.id] for job in self.jobs if job.query.id in self.known]
+
+
+def finish(work: Work, todo: Sequence[Job], clock: Clock, say: Progress) -> None:
+    """Trace and verify what is to be done; a model is asked where the recipe has one."""
     say.stage("trace and verify", len(todo))
-    if settled:
-        say.note(f"{len(settled)} of {len(jobs)} queries are settled already")
-    begun, traced, verified = time.perf_counter(), 0.0, 0.0
-    for done in drive(todo, run, run.source_root) if todo else ():
-        run.ledger.save_outcome(done.outcome, digests[done.outcome.query.id])
-        settled[done.outcome.query.id] = done.outcome
-        traced += done.trace_seconds
-        verified += done.verify_seconds
-        say.advance()
-    wall, share = time.perf_counter() - begun, traced / max(traced + verified, 1e-9)
-    clock.seconds |= {"trace": wall * share, "verify": wall * (1 - share)}
+    if settled := len(work.jobs) - len(todo):
+        say.note(f"{settled} of {len(work.jobs)} queries are settled already")
+    work.take(drive(todo, work.run) if todo else (), clock, say)
     if todo:
-        run.ledger.set_setting("seconds", json.dumps(clock.seconds))
-    return [settled[job.query.id] for job in jobs]
+        work.run.ledger.set_setting("seconds", json.dumps(clock.seconds))
 
 
 def publish_context(run: Run, source: Source, index: Index) -> PublishContext:
@@ -199,31 +233,99 @@ def republish(directory: Path, progress: Progress | None = None) -> Summary:
         source = open_source(run.recipe.source.name, run.source_root, run.recipe.source.split)
         index = ensure_index(source, run.index)
         outcomes = current(tuple(run.ledger.outcomes()), index, say)
-        with clock.stage("publish"):
-            say.stage("publish")
-            published = publish(outcomes, publish_context(run, source, index), directory)
-    return Summary(directory, published, clock.seconds)
+        return release(outcomes, run, source, index, clock, say)
 
 
-def build(recipe: Recipe, directory: Path, progress: Progress | None = None) -> Summary:
-    """Build the run in `directory`, or go on with it, and publish what it holds."""
+def release(
+    outcomes: Sequence[Outcome], run: Run, source: Source, index: Index, clock: Clock, say: Progress
+) -> Summary:
+    """Write dataset, report and the list of failures."""
+    with clock.stage("publish"):
+        say.stage("publish")
+        published = publish(outcomes, publish_context(run, source, index), run.directory)
+        write_failures(run.directory, outcomes)
+    return Summary(run.directory, published, clock.seconds)
+
+
+def plan_jobs(run: Run, source: Source, clock: Clock, say: Progress) -> tuple[Index, list[Job], list[Outcome]]:
+    """Index and mine: the jobs, and the outcomes of what the index skipped."""
+    with clock.stage("index"):
+        say.stage("index")
+        index = ensure_index(source, run.index)
+    queries, skipped = select(index, run.recipe.limit)
+    for outcome in skipped:
+        run.ledger.save_outcome(outcome, "skipped")
+    with clock.stage("mine"):
+        say.stage("mine", len(queries))
+        jobs = [Job(query, mine_query(query, index, run.recipe.mining, run.recipe.budget)) for query in queries]
+    return index, jobs, skipped
+
+
+def build(
+    recipe: Recipe,
+    directory: Path,
+    progress: Progress | None = None,
+    *,
+    update: bool = False,
+    only_failed: bool = False,
+) -> Summary:
+    """Build the run in `directory`, or go on with it, and publish what it holds.
+
+    `update` goes on with other settings than it was made with, and says what changes and how many requests that takes.
+    `only_failed` tries again what failed, for whatever reason, and nothing else.
+    """
     say = progress or Silent()
     clock = Clock()
-    with open_run(directory, recipe) as run:
+    with open_run(directory, recipe, update=update) as run:
         with clock.stage("source"):
             say.stage("source")
             source = open_recipe_source(recipe, run.source_root)
-        with clock.stage("index"):
-            say.stage("index")
-            index = ensure_index(source, run.index)
-        queries, outcomes = select(index, recipe.limit)
-        for outcome in outcomes:
-            run.ledger.save_outcome(outcome, "skipped")
-        with clock.stage("mine"):
-            say.stage("mine", len(queries))
-            jobs = [Job(query, mine_query(query, index, recipe.mining, recipe.budget)) for query in queries]
-        outcomes += work(jobs, index, run, clock, say)
-        with clock.stage("publish"):
-            say.stage("publish")
-            published = publish(outcomes, publish_context(run, source, index), directory)
-    return Summary(directory, published, clock.seconds)
+        index, jobs, skipped = plan_jobs(run, source, clock, say)
+        if run.changes:
+            tell_changes(run, jobs, say)
+        work = Work.of(jobs, index, run)
+        todo = work.failed() if only_failed else work.unsettled()
+        if only_failed and (open_ := len(jobs) - len(work.known)):
+            say.note(f"{open_} queries were not worked on yet, and are left out: build without --only-failed")
+        finish(work, todo, clock, say)
+        return release([*skipped, *work.outcomes()], run, source, index, clock, say)
+
+
+def tell_changes(run: Run, jobs: Sequence[Job], say: Progress) -> None:
+    """Say which settings changed, and what it takes."""
+    for change in run.changes:
+        say.note(f"changed  {change}")
+    if run.recipe.asks_a_model:
+        wanted = need(jobs, run, cores(run.recipe))
+        say.note(f"{wanted.missing} of {wanted.requests} requests are not in the ledger yet")
+
+
+def rebuild(directory: Path, assignments: Iterable[str] = (), progress: Progress | None = None) -> Summary:
+    """Make everything again from the ledger's answers, with some settings changed; nothing is sent or paid.
+
+    A query that lacks an answer keeps the outcome it has with these settings, or fails as `not-in-ledger`.
+    """
+    say = progress or Silent()
+    clock = Clock()
+    recipe = changed_recipe(run_recipe(directory), assignments, directory / "recipe.yaml")
+    with open_run(directory, recipe, update=True) as run:
+        source = open_source(recipe.source.name, run.source_root, recipe.source.split)
+        index, jobs, skipped = plan_jobs(run, source, clock, say)
+        for change in run.changes:
+            say.note(f"changed  {change}")
+        work = Work.of(jobs, index, run)
+        say.stage("trace and verify", len(jobs))
+        missing: list[str] = []
+        work.take(_noting(replay(jobs, run, cores(recipe)) if jobs else (), missing), clock, say)
+        for name in sorted(missing):
+            say.note(f"{name}: an answer is missing in the ledger")
+        if missing:
+            say.note(f"{len(missing)} of {len(jobs)} queries lack answers; vtscot build asks for them")
+        return release([*skipped, *work.outcomes()], run, source, index, clock, say)
+
+
+def _noting(results: Iterable[Done], missing: list[str]) -> Iterator[Done]:
+    for done in results:
+        if done.outcome.reason == MISSING:
+            missing.append(done.outcome.query.id)
+        yield done

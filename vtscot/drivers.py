@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from vtscot.endpoint.client import ChatClient
 from vtscot.index import open_index
@@ -25,21 +25,26 @@ from vtscot.stages import Done, Job, Tools, process
 from vtscot.teacher import open_teacher
 from vtscot.verify import open_grounder
 
+R = TypeVar("R")
+Stage = Callable[[Job, Tools], Coroutine[Any, Any, R]]
+"""What is done with one job in a worker process; a function that can be found by its name."""
+
 CHUNK: Final = 6  # jobs per task: small enough to share the work out evenly at the end
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a process needs to make its own tools."""
+    """What a process needs to make its own tools. Models are asked through `answers` alone, a ledger, if it is set."""
 
     recipe: Recipe
     source_root: Path
     index: Path
+    answers: Path | None = None
 
     def tools(self, ledger: Ledger | None = None) -> Tools:
         """The tools of this process; those that ask a model keep its answers in `ledger`."""
         recipe = self.recipe
-        client = ChatClient(recipe.teacher, ledger) if ledger is not None else None
+        client = ChatClient(recipe.teacher, ledger) if ledger is not None else self._replay()
         return Tools(
             recipe=recipe,
             source=open_source(recipe.source.name, self.source_root, recipe.source.split),
@@ -49,6 +54,12 @@ class Workplace:
             segmenter=open_segmenter(recipe.verify.segmenter),
             client=client,
         )
+
+    def _replay(self) -> ChatClient | None:
+        """A client that sends nothing and answers from the ledger."""
+        if self.answers is None or not self.recipe.asks_a_model:
+            return None
+        return ChatClient(self.recipe.teacher, Ledger(self.answers, read_only=True), offline=True)
 
 
 _tools: Tools | None = None  # of a worker process; set once by `_prepare`
@@ -60,13 +71,13 @@ def _prepare(place: Workplace) -> None:
     _tools = place.tools()
 
 
-def _work(jobs: Sequence[Job]) -> list[Done]:
+def _work(stage: Stage[R], jobs: Sequence[Job]) -> list[R]:
     tools = _tools
     if tools is None:
         raise RuntimeError("the worker was not prepared")
 
-    async def all_of_them() -> list[Done]:
-        return [await process(job, tools) for job in jobs]
+    async def all_of_them() -> list[R]:
+        return [await stage(job, tools) for job in jobs]
 
     return asyncio.run(all_of_them())
 
@@ -78,16 +89,16 @@ def chunks(jobs: Sequence[Job], size: int = CHUNK) -> Iterator[list[Job]]:
         yield from (together[i : i + size] for i in range(0, len(together), size))
 
 
-def in_processes(jobs: Sequence[Job], place: Workplace, workers: int) -> Iterator[Done]:
+def in_processes(jobs: Sequence[Job], place: Workplace, workers: int, stage: Stage[R]) -> Iterator[R]:
     """Drive jobs through a pool of processes, each with its own tools."""
     context = get_context("spawn")  # a forked child would share the parent's open ledger and threads
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(place,))
-    waiting: set[Future[list[Done]]] = set()
+    waiting: set[Future[list[R]]] = set()
     todo = chunks(jobs)
     try:
         while True:
             while len(waiting) < 2 * workers and (chunk := next(todo, None)) is not None:
-                waiting.add(pool.submit(_work, chunk))
+                waiting.add(pool.submit(_work, stage, chunk))
             if not waiting:
                 return
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)

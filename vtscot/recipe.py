@@ -209,6 +209,19 @@ def load_recipe(
             _put(tree, key, value)
     _choose_grounder(tree)
     _expand_budget(tree)
+    return _validated(tree, name)
+
+
+def changed_recipe(recipe: Recipe, assignments: Iterable[str], path: Path) -> Recipe:
+    """The recipe of a run, read from `path`, with some keys set; raises UsageError as `load_recipe` does."""
+    tree = recipe.model_dump(mode="json")
+    for key, value in map(parse_set, assignments):
+        _put(tree, key, value)
+    _expand_budget(tree)
+    return _validated(tree, str(path))
+
+
+def _validated(tree: dict[str, Any], name: str) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:

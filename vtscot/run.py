@@ -6,12 +6,13 @@ RUN/index/           queries and mask tables of the source
 RUN/source/          the demo world, where that is the source
 RUN/dataset/         parquet shards and the card
 RUN/report.html      every episode, to look at
+RUN/failures.jsonl   every query that failed, why, and whether another build may mend it
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +25,20 @@ from vtscot.errors import RunError
 from vtscot.files import write_text
 from vtscot.ledger import Ledger
 from vtscot.recipe import Recipe
+from vtscot.records import Outcome
 
-OWN: Final = frozenset({"recipe.yaml", "index", "source", "dataset", "report.html"})
+OWN: Final = frozenset({"recipe.yaml", "index", "source", "dataset", "report.html", "failures.jsonl"})
 FORMAT: Final = 1  # of the run directory; raised when an older one can no longer be read
 
 
 @dataclass(frozen=True)
 class Run:
-    """An open run. Paths are made by whoever writes to them."""
+    """An open run. Paths are made by whoever writes to them; `changes` are settings it was not made with."""
 
     directory: Path
     recipe: Recipe
     ledger: Ledger
+    changes: tuple[str, ...] = ()
 
     @property
     def index(self) -> Path:
@@ -57,11 +60,11 @@ class Run:
 
 
 @contextmanager
-def open_run(directory: Path, recipe: Recipe) -> Iterator[Run]:
+def open_run(directory: Path, recipe: Recipe, *, update: bool = False) -> Iterator[Run]:
     """Make the run or go on with it.
 
     Raises RunError where it was made with settings that would give another dataset (and says which), by another
-    format of run, or is in use by another process.
+    format of run, or is in use by another process. `update` takes the new settings, but for those of its source.
     """
     if directory.exists() and not directory.is_dir():
         raise RunError(f"{directory} is a file; choose another --run")
@@ -70,23 +73,44 @@ def open_run(directory: Path, recipe: Recipe) -> Iterator[Run]:
         raise RunError(f"{directory} holds other files and is no run; choose an empty or new folder for --run")
     directory.mkdir(parents=True, exist_ok=True)
     with Ledger(ledger_path) as ledger:
-        _agree(directory, recipe, ledger)
+        changes = _agree(directory, recipe, ledger, update=update)
         write_text(directory / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-        yield Run(directory, recipe, ledger)
+        yield Run(directory, recipe, ledger, changes)
 
 
 @contextmanager
 def reopen_run(directory: Path) -> Iterator[Run]:
     """Open a run as it was made; raises RunError where there is none or this vtscot cannot read it."""
+    with open_run(directory, run_recipe(directory)) as run:
+        yield run
+
+
+def run_recipe(directory: Path) -> Recipe:
+    """The settings a run was made with; RunError where there is no run or this vtscot cannot read them."""
     path = directory / "recipe.yaml"
     if not (directory / "ledger.sqlite").is_file() or not path.is_file():
         raise RunError(f"{directory} is no run: make one with vtscot build --run {directory}")
     try:
-        recipe = Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise RunError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
-    with open_run(directory, recipe) as run:
-        yield run
+
+
+def write_failures(directory: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write `failures.jsonl`: one line per failed query, ordered by its id; an empty file where none failed."""
+    failed = sorted((one for one in outcomes if one.state == "failed"), key=lambda one: one.query.id)
+    lines = (
+        {
+            "id": one.query.id,
+            "expression": one.query.expression,
+            "reason": one.reason,
+            "detail": one.detail,
+            "retryable": one.retryable,
+        }
+        for one in failed
+    )
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_text(directory / "failures.jsonl", text)
 
 
 def _foreign(directory: Path) -> bool:
@@ -94,22 +118,37 @@ def _foreign(directory: Path) -> bool:
     return any(entry.name not in OWN and not entry.name.startswith(("ledger.", ".")) for entry in directory.iterdir())
 
 
-def _agree(directory: Path, recipe: Recipe, ledger: Ledger) -> None:
-    made_with = ledger.setting("identity")
-    if made_with is None:
+def _agree(directory: Path, recipe: Recipe, ledger: Ledger, *, update: bool) -> tuple[str, ...]:
+    """Compare with what the run was made with, and remember the new settings where that may be."""
+    made_with, identity = ledger.setting("identity"), recipe.identity()
+    changes: tuple[str, ...] = ()
+    if made_with is not None:
+        made_format = ledger.setting("format")
+        if made_format != str(FORMAT):
+            raise RunError(
+                f"{directory} was made by another vtscot (run format {made_format}, this one reads {FORMAT})"
+            )
+        changes = _changes(directory, json.loads(made_with), identity, update=update)
+    if made_with is None or changes:
         ledger.set_setting("format", str(FORMAT))
         ledger.set_setting("vtscot", __version__)
-        ledger.set_setting("identity", json.dumps(recipe.identity(), sort_keys=True))
-        return
-    made_format = ledger.setting("format")
-    if made_format != str(FORMAT):
-        raise RunError(f"{directory} was made by another vtscot (run format {made_format}, this one reads {FORMAT})")
-    changes = differences(json.loads(made_with), recipe.identity())
-    if changes:
+        ledger.set_setting("identity", json.dumps(identity, sort_keys=True))
+    return changes
+
+
+def _changes(directory: Path, before: dict[str, object], after: dict[str, object], *, update: bool) -> tuple[str, ...]:
+    changes = differences(before, after)
+    foreign = [line for line in changes if line.startswith("source.")]
+    if "demo" in (before.get("source.name"), after.get("source.name")):
+        foreign += [line for line in changes if line.startswith("seed:")]  # it makes the demo world
+    if update and foreign:
+        raise RunError(f"{directory} is of another source ({'; '.join(foreign)}): choose another --run")
+    if changes and not update:
         raise RunError(
             f"{directory} was made with other settings: {'; '.join(changes)}."
-            " Give the settings it was made with, or another --run"
+            " Give those, or another --run, or take the new ones with --update, which pays for what they change"
         )
+    return tuple(changes)
 
 
 def differences(before: dict[str, object], after: dict[str, object]) -> list[str]:

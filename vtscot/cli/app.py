@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from vtscot.cli.options import (
     recipe_of,
     run_directory,
 )
+from vtscot.errors import UsageError
 
 app = typer.Typer(
     name="vtscot",
@@ -69,6 +70,12 @@ def build(
     limit: Limit = None,
     seed: Seed = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done and sent.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Go on with other settings; only what they change is done and paid again.")
+    ] = False,
+    only_failed: Annotated[
+        bool, typer.Option("--only-failed", help="Only try again what failed, for whatever reason.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Build a dataset of verified episodes.
@@ -90,7 +97,23 @@ def build(
         limit=limit,
         seed=seed,
     )
-    build_command(resolved, run_directory(run, resolved), dry_run=dry_run, as_json=as_json)
+    directory = run_directory(run, resolved)
+    build_command(resolved, directory, dry_run=dry_run, update=update, only_failed=only_failed, as_json=as_json)
+
+
+@app.command()
+def rebuild(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a run's dataset again for nothing.
+
+    From the answers of its ledger, with other thresholds if they are set; nothing can be sent.
+    """
+    from vtscot.cli.build import rebuild_command
+
+    rebuild_command(run, assignments or [], as_json=as_json)
 
 
 @app.command()
@@ -156,6 +179,25 @@ def mine(
     mine_command(resolved, run_directory(run, resolved), out)
 
 
+@app.command("selftest-verify")
+def selftest_verify(
+    source: SourceName = None,
+    root: Root = None,
+    split: Split = None,
+    recipe: RecipeFile = None,
+    assignments: Assignments = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the verifier.
+
+    Plants errors into good episodes and counts those that are noticed. Alone, it does so on the demo.
+    """
+    from vtscot.cli.selftest import selftest_command
+
+    selftest_command(recipe_of(source, root, split, recipe, assignments, seed=seed), split, as_json=as_json)
+
+
 @app.command("demo-data")
 def demo_data(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the tree is written.")],
@@ -201,21 +243,55 @@ def push(
 
 @app.command("eval")
 def evaluate(
-    source: Annotated[str, typer.Option("--source", help="Dataset the predictions are for.", metavar="NAME")],
-    root: Annotated[Path, typer.Option("--root", help="Folder that holds the dataset.", metavar="DIR")],
+    source: Annotated[
+        str | None, typer.Option("--source", help="Dataset [default with --model: demo].", metavar="NAME")
+    ] = None,
+    root: Root = None,
     predictions: Annotated[
-        Path, typer.Option("--predictions", help="Interchange JSON, or a folder or zip of PNGs.", metavar="PATH")
-    ],
+        Path | None,
+        typer.Option("--predictions", help="Interchange JSON, or a folder or zip of PNGs.", metavar="PATH"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Policy that predicts; nano is a demonstration.", metavar="DIR|ID")
+    ] = None,
     split: Annotated[
         str | None, typer.Option("--split", help="Split [default: the one the set is scored on].", metavar="NAME")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write scores.json, .csv and .html, and keep the index.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Folder for scores.json, .csv, .html and the index [with --model: runs/eval-SOURCE-SPLIT].",
+            metavar="DIR",
+        ),
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write one line per expression.", metavar="FILE")] = None,
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a page with the worst cases.", metavar="FILE")
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only N queries, drawn by their ids (--model).", metavar="N")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in --out (--model).")] = False,
+    episodes_only: Annotated[
+        bool, typer.Option("--episodes-only", help="No masks but the last of each episode: no J&F (--model).")
+    ] = False,
+    budget: Annotated[
+        str | None, typer.Option("--budget", help="Frames and pixels [default: the policy's].", metavar="NAME")
+    ] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.", metavar="T")] = 0.0,
+    top_p: Annotated[
+        float, typer.Option("--top-p", min=1e-6, max=1, help="Draw from the likeliest tokens.", metavar="P")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn.", metavar="N")] = 0,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Queries that are answered together.", metavar="N")
+    ] = 8,
+    propagate_from: Annotated[
+        str, typer.Option("--propagate-from", help="The frame that was looked at (decoded), or that the answer names.")
+    ] = "decoded",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, ...")] = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")] = "auto",
     semi_supervised: Annotated[
         bool, typer.Option("--semi-supervised", help="As DAVIS: without first and last frame, with recall and decay.")
     ] = False,
@@ -223,29 +299,51 @@ def evaluate(
         bool, typer.Option("--as-released", help="Reproduce the slips of the released scripts.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes [default: one per core].", metavar="N")
+        int | None, typer.Option("--workers", min=1, help="Processes that score [default: one per core].", metavar="N")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score predictions.
+    """Score predictions, or a policy that makes them.
 
-    As the official scripts do: J, F, J&F, and what the set adds.
+    As the official scripts do: J, F, J&F, and what the set adds. With --model also whether episodes parse, answer and
+    look at the target.
     """
-    from vtscot.cli.scores import eval_command
+    from vtscot.cli.scores import Reports, eval_command
 
-    eval_command(
-        source,
-        root,
-        split,
-        predictions,
-        out,
-        csv,
-        html,
-        semi_supervised=semi_supervised,
-        as_released=as_released,
-        workers=workers,
-        as_json=as_json,
+    how: Any = {
+        "semi_supervised": semi_supervised,
+        "as_released": as_released,
+        "workers": workers,
+        "as_json": as_json,
+    }
+    if predictions is not None:
+        if model is not None or resume or limit is not None or episodes_only:
+            raise UsageError(
+                "--predictions are scored as they are: leave out --model, --limit, --resume, --episodes-only"
+            )
+        eval_command(source, root, split, predictions, Reports(out, csv, html), **how)
+        return
+    from vtscot.cli.eval_model import Wanted, eval_model_command
+
+    wanted = Wanted(
+        model=model or "nano",
+        source=source or "demo",
+        root=root,
+        split=split,
+        out=out,
+        limit=limit,
+        resume=resume,
+        episodes_only=episodes_only,
+        budget=budget,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        batch_size=batch_size,
+        propagate_from=propagate_from,
+        device=device,
+        dtype=dtype,
     )
+    eval_model_command(wanted, csv, html, **how)
 
 
 @app.command()

@@ -9,26 +9,42 @@ from typing import Any
 
 import typer
 
-from vtscot.build import Summary, build
+from vtscot.build import Summary, build, rebuild
 from vtscot.cli.progress import progress
-from vtscot.errors import RunError
+from vtscot.errors import RunError, UsageError
 from vtscot.estimate import estimate
 from vtscot.publish.figures import Figures
 from vtscot.recipe import Recipe
 
 
-def build_command(recipe: Recipe, directory: Path, *, dry_run: bool, as_json: bool) -> None:
+def build_command(
+    recipe: Recipe, directory: Path, *, dry_run: bool, update: bool, only_failed: bool, as_json: bool
+) -> None:
     """Build and print the summary; RunError where every query that was worked on failed."""
+    if update and only_failed:
+        raise UsageError("--only-failed leaves everything else as it is: it cannot go with --update")
     if dry_run:
         _dry_run(recipe, as_json=as_json)
         return
     with progress() as say:
-        summary = build(recipe, directory, say)
+        summary = build(recipe, directory, say, update=update, only_failed=only_failed)
+    show(summary, as_json=as_json)
+
+
+def rebuild_command(directory: Path, assignments: list[str], *, as_json: bool) -> None:
+    """Make a run's dataset again from its ledger and print the summary."""
+    with progress() as say:
+        summary = rebuild(directory, assignments, say)
+    show(summary, as_json=as_json)
+
+
+def show(summary: Summary, *, as_json: bool) -> None:
+    """Print the summary; RunError where every query that was worked on failed."""
     typer.echo(json.dumps(summary.json()) if as_json else "\n".join(table(summary)))
     states, failures = summary.figures.states, summary.figures.reasons["failed"]
     if states["failed"] and not states["kept"] + states["rejected"]:
         reasons = ", ".join(f"{reason} {count}" for reason, count in failures.items())
-        raise RunError(f"every query failed ({reasons}); {summary.published.report} says why for each")
+        raise RunError(f"every query failed ({reasons}); {summary.failures} says why for each")
 
 
 def table(summary: Summary) -> list[str]:
@@ -47,6 +63,7 @@ def table(summary: Summary) -> list[str]:
         "",
         f"dataset  {summary.published.dataset}",
         f"report   {summary.published.report}",
+        *([f"failures {summary.failures}"] if figures.states["failed"] else []),
     ]
 
 
