@@ -130,5 +130,5 @@ def test_all_baselines_in_one_table() -> None:
 
 def test_a_set_without_targets_has_no_constants() -> None:
     table = baselines([Known("c", None, (), 5)])
-    assert table["keyframe_hit"] == {"mean": None, "se": None, "n": 0}
+    assert table["keyframe_hit"] == {"shares": [], "mean": None, "se": None, "n": 0}
     assert table["absent_empty"]["always_absent"]["mean"] == 1.0

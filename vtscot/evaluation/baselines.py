@@ -149,7 +149,9 @@ def baselines(known: Sequence[Known], decoded: Mapping[str, int] | None = None) 
         boxes["decoded"] = mean_of(largest_box_ious(judged, lambda query: decoded[query.query_id]))
     absent = [0.0 for query in known if not query.present]
     return {
-        **{name: constant.json() if constant else mean_of(()) for name, constant in constants.items()},
+        **{
+            name: constant.json() if constant else {"shares": [], **mean_of(())} for name, constant in constants.items()
+        },
         "largest_box": boxes,
         "absent_empty": {"always_present": mean_of(absent), "always_absent": mean_of(1.0 for _ in absent)},
         "decoded_iou": {"always_absent": mean_of(_blind(query) for query in present)},
