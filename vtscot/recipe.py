@@ -92,7 +92,7 @@ class Recipe(Frozen):
 
     def flat(self) -> dict[str, object]:
         """All settings as dotted keys."""
-        return _flatten(self.model_dump(mode="json"))
+        return flatten(self.model_dump(mode="json"))
 
     def identity(self) -> dict[str, object]:
         """The settings that decide what comes out, as dotted keys."""
@@ -104,11 +104,12 @@ class Recipe(Frozen):
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """A tree of settings as dotted keys."""
     flat: dict[str, object] = {}
     for key, value in tree.items():
         if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{key}."))
+            flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[prefix + key] = value
     return flat
