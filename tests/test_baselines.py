@@ -122,6 +122,8 @@ def test_all_baselines_in_one_table() -> None:
     assert table["window_iou"]["mean"] == pytest.approx((1.0 + 0.3) / 2)
     assert table["largest_box"]["middle"] == {"mean": 0.5, "se": 0.5, "n": 2}
     assert table["largest_box"]["decoded"]["mean"] == 0.5
+    assert table["largest_box"]["decoded_visible"]["n"] == 2
+    assert table["largest_box"]["middle_visible"] == {"mean": 1.0, "se": None, "n": 1}
     assert table["absent_empty"]["always_present"]["mean"] == 0.0
     assert table["absent_empty"]["always_absent"] == {"mean": 1.0, "se": None, "n": 1}
     assert table["decoded_iou"]["always_absent"]["mean"] == 0.5

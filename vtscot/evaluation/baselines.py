@@ -133,7 +133,8 @@ def baselines(known: Sequence[Known], decoded: Mapping[str, int] | None = None) 
 
     `keyframe_hit`, `window_iou` and the same `_short_lived`: the best constant, searched on just those queries, with
     its `shares`. `largest_box`: on the middle frame, and on the frames that a policy `decoded` (by query id; queries it
-    has none for are left out). `absent_empty` of one who always sees a target, and of one who never does.
+    has none for are left out); `_visible` of either: only where the target is on that frame. `absent_empty` of one who
+    always sees a target, and of one who never does; `decoded_iou` of the latter on the middle frame.
     """
     present = [query for query in known if query.present]
     brief = [query for query in present if query.short_lived]
@@ -143,10 +144,10 @@ def baselines(known: Sequence[Known], decoded: Mapping[str, int] | None = None) 
         "window_iou": best_window([query.visible for query in present]),
         "window_iou_short_lived": best_window([query.visible for query in brief]),
     }
-    boxes = {"middle": mean_of(largest_box_ious(known, middle))}
+    boxes = _boxes("middle", known, middle)
     if decoded is not None:
         judged = [query for query in known if query.query_id in decoded]
-        boxes["decoded"] = mean_of(largest_box_ious(judged, lambda query: decoded[query.query_id]))
+        boxes |= _boxes("decoded", judged, lambda query: decoded[query.query_id])
     absent = [0.0 for query in known if not query.present]
     return {
         **{
@@ -155,6 +156,15 @@ def baselines(known: Sequence[Known], decoded: Mapping[str, int] | None = None) 
         "largest_box": boxes,
         "absent_empty": {"always_present": mean_of(absent), "always_absent": mean_of(1.0 for _ in absent)},
         "decoded_iou": {"always_absent": mean_of(_blind(query) for query in present)},
+    }
+
+
+def _boxes(name: str, known: Sequence[Known], frame_of: Callable[[Known], int]) -> dict[str, Any]:
+    """The largest object's box on these frames, and on those of them that show the target."""
+    there = [query for query in known if query.visible[frame_of(query)]]
+    return {
+        name: mean_of(largest_box_ious(known, frame_of)),
+        f"{name}_visible": mean_of(largest_box_ious(there, frame_of)),
     }
 
 
