@@ -162,6 +162,9 @@ class Policy(PreTrainedModel):  # type: ignore[misc]
         return {"mm_encoder_outputs": {"image": encoded}, "image_grid_thw": grids[image_index]}
 
     def _masks(self, seg_hidden: Tensor, frames: Tensor, seg_frame: Tensor) -> DecodedMasks:
+        if not len(seg_hidden):  # a rollout may write none; SAM 2's encoder takes no empty batch
+            none, side = seg_hidden.new_zeros(0), self.config.image_size // 4
+            return DecodedMasks(seg_hidden.new_zeros(0, side, side), none, none)
         used, place = torch.unique(seg_frame, return_inverse=True)
         if len(used) and int(used[-1]) >= len(frames):
             raise PolicyError(f"a [SEG] is to be decoded on frame {int(used[-1])}, but there are {len(frames)} frames")
