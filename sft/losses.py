@@ -98,6 +98,18 @@ def sample(maps: Tensor, points: Tensor) -> Tensor:
     return values[:, 0, :, 0]
 
 
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def mask_ious(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU (N,) of the pixels above 0 with the truth at the size of the logits, 0 for targets that are not there; and
+    whether each is there (N,).
+    """
+    shrunk = functional.interpolate(truth[:, None].float(), size=logits.shape[-2:], mode="area")[:, 0] >= 0.5
+    said = logits > 0
+    both, either = (said & shrunk).flatten(1).sum(1), (said | shrunk).flatten(1).sum(1)
+    visible = truth.flatten(1).any(1)
+    return torch.where(visible, both / either.clamp(min=1), 0.0), visible
+
+
 def point_generator(seed: int, query_id: str, turn: int, epoch: int) -> Generator:
     """The generator of one mask's points: the same on any machine, in any batch, and after a resume."""
     digest = hashlib.sha256(f"points/{seed}/{epoch}/{turn}/{query_id}".encode()).digest()

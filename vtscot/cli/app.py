@@ -20,6 +20,7 @@ from vtscot.cli.options import (
     recipe_of,
     run_directory,
 )
+from vtscot.cli.train import train
 from vtscot.errors import UsageError
 
 app = typer.Typer(
@@ -30,6 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(train, name="train")
 
 
 def _version(value: bool) -> None:

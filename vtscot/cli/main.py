@@ -12,6 +12,7 @@ from vtscot.cli.app import app
 from vtscot.errors import VtscotError
 
 INTERRUPTED = 130
+RESUMED = ("train",)  # commands that go on only where they are asked to; the others do so by themselves
 
 
 def main() -> None:
@@ -41,4 +42,6 @@ def _say(message: str, code: int) -> int:
 
 
 def _interrupted(arguments: list[str]) -> int:
+    if arguments[:1] and arguments[0] in RESUMED and "--resume" not in arguments:
+        arguments = [*arguments, "--resume"]
     return _say(f"interrupted; go on with: {shlex.join(['vtscot', *arguments])}", INTERRUPTED)

@@ -49,7 +49,7 @@ def read_masks(row: Row) -> tuple[Rle | None, ...] | None:
     if row["mask_height"] is None or row["mask_width"] is None or row["decoded_masks"] is None:
         return None
     size = [row["mask_height"], row["mask_width"]]
-    return _in_row(row, lambda: tuple(_mask(counts, size) for counts in row["decoded_masks"]))
+    return _in_row(row, _masks, row["decoded_masks"], size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,8 +206,8 @@ def _episode(row: Row) -> Episode:
     )
 
 
-def _mask(counts: str | None, size: list[int]) -> Rle | None:
-    return None if counts is None else Rle.from_coco({"size": size, "counts": counts})
+def _masks(decoded: Sequence[str | None], size: list[int]) -> tuple[Rle | None, ...]:
+    return tuple(None if counts is None else Rle.from_coco({"size": size, "counts": counts}) for counts in decoded)
 
 
 def _in_row(row: Row, read: Callable[..., T], *arguments: Any) -> T:

@@ -1,0 +1,291 @@
+"""A cold start from beginning to end: data, policy, steps, and what is left in OUT.
+
+OUT/config.json, model.safetensors, ...   the trained policy, when the training has ended
+OUT/training.json                         what was trained on what, and the counts
+OUT/recipe.yaml, metrics.jsonl            every setting; the figures of every step
+OUT/report.html                           curves, counts and recipe, to look at
+OUT/checkpoints/                          the last whole checkpoint, while the training has not ended
+OUT/tensorboard/                          where tensorboard is installed
+
+Under `accelerate launch` every process runs the same function; the first one writes and speaks.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from accelerate import PartialState
+from torch import Tensor
+from transformers import TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from vtscot.budget import PRESETS
+from vtscot.errors import DataError, UsageError
+from vtscot.policy.load import choose_device, load_policy
+from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.settings import PartCount
+from vtscot.policy.trainable import trainable
+from vtscot.progress import Progress, Silent
+
+from .batching import Batches, Collator, Samples, Schedule, schedule
+from .callbacks import Console, Figures, Interruption
+from .encoding import Encoder
+from .examples import Examples, open_examples
+from .metrics import rewind
+from .place import Place
+from .recipe import SftRecipe
+from .report import write_report
+from .saving import CHECKPOINTS
+from .trainer import SftTrainer
+
+_SCHEDULES: Final = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+_COMMON: Final = 0.5  # tokens in this share of the replies, or more, are no content
+_SURVEYED: Final = 512  # replies that tell which tokens are common
+
+
+@dataclass(frozen=True)
+class Records:
+    """Which records are trained on: their numbers in the data, ids and lengths in tokens."""
+
+    numbers: tuple[int, ...]
+    ids: tuple[str, ...]
+    lengths: tuple[int, ...]
+    too_long: tuple[tuple[str, int], ...]  # id and tokens of records that do not fit
+    left_out: dict[str, int] = field(default_factory=dict)  # records that were never candidates, by reason
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training was and left behind; `json()` is what `vtscot train sft --json` prints."""
+
+    out: Path
+    steps: int
+    epochs: float
+    records: Records
+    parts: dict[str, PartCount]
+
+    def json(self) -> dict[str, Any]:
+        """Counts and places."""
+        return {
+            "policy": str(self.out),
+            "report": str(self.out / "report.html"),
+            "steps": self.steps,
+            "epochs": round(self.epochs, 4),
+            **told(self.records, self.parts),
+        }
+
+
+def told(records: Records, parts: dict[str, PartCount]) -> dict[str, Any]:
+    """The counts of a training, as plain data."""
+    return {
+        "records": len(records.ids),
+        "tokens": sum(records.lengths),
+        "too_long": dict(records.too_long),
+        "left_out": records.left_out,
+        "parameters": sum(part.total for part in parts.values()),
+        "trained": {name: part.trained for name, part in parts.items() if part.trained},
+    }
+
+
+def train_sft(
+    data: str,
+    model: str | None,
+    recipe: SftRecipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Trained:
+    """Train `model` on the kept records of `data` and leave the policy in `out`.
+
+    KeyboardInterrupt after an interruption was heeded: a checkpoint is saved, and `resume` goes on from it. Raises
+    UsageError, DataError, PolicyError and RunError with the way out.
+    """
+    cpu = choose_device(device).type == "cpu"
+    state = PartialState(cpu=cpu)
+    place = Place(out, resume)
+    place.check()
+    state.wait_for_everyone()  # all have looked before one writes
+    say = progress if progress is not None and state.is_main_process else Silent()
+    begun_from = place.checkpoint or (out if place.finished else model)
+    policy, processor = load_policy(begun_from, "cpu", "float32")
+    parts = trainable(policy, recipe.trainable, seed=recipe.seed)
+    policy.config.budget = PRESETS[recipe.budget_at_use].model_dump()
+    examples = open_examples(data)
+    encoder = Encoder(examples, processor, policy.config.image_size, recipe.cache_mb)
+    records = survey(encoder, recipe, data, say)
+    plan = schedule(recipe, len(records.ids), state.num_processes)
+    begun = place.begun  # asked before this process writes
+    if begun:
+        place.agree(recipe, records.ids)
+    state.wait_for_everyone()
+    if place.finished:
+        say.note(f"{out} has ended its {plan.steps} steps already")
+        return Trained(out, plan.steps, plan.steps * plan.effective / len(records.ids), records, parts)
+    _announce(say, records, parts, plan, place.step)
+    if state.is_main_process:
+        if begun:
+            rewind(out, place.step)
+        else:
+            place.remember(recipe, records.ids, {"data": data, "model": model or "nano", **told(records, parts)})
+    trainer, interruption = _trainer(policy, processor, encoder, records, plan, recipe, place, cpu, say)
+    if place.step < plan.steps:
+        say.stage("train", plan.steps - place.step)
+        with interruption.heeded():
+            trainer.train(resume_from_checkpoint=None if place.checkpoint is None else str(place.checkpoint))
+        if trainer.state.global_step < plan.steps:
+            _report(place, state)
+            raise KeyboardInterrupt
+    trainer.save_model(str(out))
+    state.wait_for_everyone()
+    trained = Trained(out, plan.steps, plan.steps * plan.effective / len(records.ids), records, parts)
+    if state.is_main_process:
+        place.finish({"steps": plan.steps})
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    _report(place, state)
+    return trained
+
+
+def survey(encoder: Encoder, recipe: SftRecipe, data: str, say: Progress) -> Records:
+    """Count the tokens of every record; those that do not fit are named, never cut. DataError where none fits."""
+    examples: Examples = encoder.examples
+    say.stage("read", len(examples))
+    numbers: list[int] = []
+    lengths: list[int] = []
+    too_long: list[tuple[str, int]] = []
+    for number, name in enumerate(examples.ids):
+        tokens = encoder.tokens(number)
+        say.advance()
+        if tokens > recipe.max_tokens:
+            too_long.append((name, tokens))
+            continue
+        numbers.append(number)
+        lengths.append(tokens)
+    if not numbers:
+        raise DataError(
+            f"{data}: all {len(too_long)} records are longer than max_tokens {recipe.max_tokens} (the shortest has"
+            f" {min(tokens for _, tokens in too_long)}); raise it by --set max_tokens=, or build with a smaller budget"
+        )
+    ids = tuple(examples.ids[number] for number in numbers)
+    return Records(tuple(numbers), ids, tuple(lengths), tuple(too_long), dict(examples.left_out))
+
+
+def content_weights(encoder: Encoder, numbers: Sequence[int], vocabulary: int, weight: float) -> Tensor | None:
+    """(V,) `weight` for tokens that less than half of the replies hold, 1 for the others; None where all weigh 1.
+
+    What every reply says (headings, tags) is learned in no time, and drowns the few words that matter.
+    """
+    if weight == 1:
+        return None
+    seen = torch.zeros(vocabulary)
+    surveyed = list(numbers)[:: max(1, len(numbers) // _SURVEYED)]
+    replies = 0
+    for number in surveyed:
+        encoded = encoder.sample(number).encoded
+        for start, end in encoded.turn_spans:
+            seen[encoded.labels[start:end].unique()] += 1
+            replies += 1
+    return torch.where(seen < _COMMON * replies, weight, 1.0)
+
+
+def _trainer(
+    policy: Any,
+    processor: PolicyProcessor,
+    encoder: Encoder,
+    records: Records,
+    plan: Schedule,
+    recipe: SftRecipe,
+    place: Place,
+    cpu: bool,
+    say: Progress,
+) -> tuple[SftTrainer, Interruption]:
+    interruption = Interruption()
+    state = PartialState()
+    batches = Batches(records.ids, records.lengths, plan, recipe.seed, recipe.batch.sorted_steps, state.process_index)
+    weights = content_weights(encoder, records.numbers, len(processor.tokenizer), recipe.losses.content)
+    every = max(1, plan.steps // 20)
+    trainer = SftTrainer(
+        policy,
+        recipe,
+        _arguments(recipe, plan, place.out, cpu=cpu),
+        Samples(encoder, records.numbers),
+        batches,
+        Collator(encoder),
+        token_weights=None if weights is None else weights.to("cpu" if cpu else "cuda"),
+        save_processor=processor.save_pretrained,
+        callbacks=[interruption, Figures(place.out, say), Console(say, every), *_tensorboard(recipe, place.out)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    if state.num_processes > 1:
+        interruption.reduce = trainer.accelerator.reduce
+    return trainer, interruption
+
+
+def _arguments(recipe: SftRecipe, plan: Schedule, out: Path, *, cpu: bool) -> TrainingArguments:
+    settings = recipe.optimiser
+    return TrainingArguments(
+        output_dir=str(out),
+        run_name=out.name,
+        max_steps=plan.steps,
+        per_device_train_batch_size=plan.per_device,
+        gradient_accumulation_steps=plan.accumulate,
+        learning_rate=settings.lr,
+        lr_scheduler_type=_SCHEDULES[settings.schedule],
+        warmup_steps=settings.warmup,
+        max_grad_norm=settings.clip,
+        bf16=recipe.precision == "bf16",
+        activation_checkpointing=recipe.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
+        use_cpu=cpu,
+        seed=recipe.seed,
+        logging_steps=recipe.log_every,
+        save_steps=recipe.save_every,
+        save_strategy="steps",
+        logging_nan_inf_filter=False,
+        report_to=[name for name in recipe.report_to if name != "tensorboard"],
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=True,  # a prompt encoder has parts that [SEG] does not use
+        disable_tqdm=True,
+    )
+
+
+def _tensorboard(recipe: SftRecipe, out: Path) -> list[Any]:
+    """A log for TensorBoard where it is installed."""
+    if find_spec("tensorboard") is None:
+        if "tensorboard" in recipe.report_to:
+            raise UsageError("tensorboard is not installed: pip install tensorboard, or leave out --report-to")
+        return []
+    if not PartialState().is_main_process:
+        return []
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    return [TensorBoardCallback(SummaryWriter(str(out / "tensorboard")))]
+
+
+def _announce(say: Progress, records: Records, parts: dict[str, PartCount], plan: Schedule, step: int) -> None:
+    """What is trained on what, before the first step."""
+    for name, part in parts.items():
+        if part.trained:
+            say.note(f"trained {name:<16}{part.trained:>15,} of {part.total:,}")
+    left_out = "".join(f", {count} {reason}" for reason, count in records.left_out.items())
+    say.note(f"records {len(records.ids)}, too long {len(records.too_long)}{left_out}")
+    for name, tokens in records.too_long:
+        say.note(f"too long: {name} ({tokens} tokens)")
+    spread = f"{plan.effective} records each = {plan.per_device} x {plan.accumulate} x {plan.processes}"
+    say.note(f"steps {plan.steps}, {spread} (at once x accumulated x processes)")
+    if step:
+        say.note(f"going on after step {step}")
+
+
+def _report(place: Place, state: PartialState) -> None:
+    if state.is_main_process:
+        write_report(place.out)
+    state.wait_for_everyone()
