@@ -1,4 +1,4 @@
-"""Rollouts of a tiny policy that has learned one episode of three turns: what is cached equals what is computed anew."""
+"""Rollouts of a tiny policy that has learned an episode of three turns: what is cached equals what is computed anew."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="policies need the `train` extra (torch, transformers)")
 pytest.importorskip("transformers", reason="policies need the `train` extra (torch, transformers)")
 
-from tests.rolling import BUDGET, FRAMES, EXPRESSION, learned, learned_policy, write_video  # noqa: E402
+from tests.rolling import BUDGET, EXPRESSION, FRAMES, learned, learned_policy, write_video  # noqa: E402
 from vtscot.errors import FrameError, PolicyError, UsageError, VtscotError  # noqa: E402
 from vtscot.frames import Frames, open_frames  # noqa: E402
 from vtscot.grammar import render_turn  # noqa: E402
@@ -379,7 +379,7 @@ def test_a_video_that_cannot_be_read_names_its_frame(
     policy: Any, processor: PolicyProcessor, tmp_path: Path, video: Frames
 ) -> None:
     some = asks(video, broken(tmp_path), video)
-    with pytest.raises(FrameError, match="00000.png is not a whole"):
+    with pytest.raises(FrameError, match=r"00000\.png is not a whole"):
         list(roll(policy, processor, some, BUDGET))
     failed: list[tuple[Ask, VtscotError]] = []
     rollouts = list(roll(policy, processor, some, BUDGET, samples=2, on_error=lambda *what: failed.append(what)))

@@ -52,7 +52,8 @@ class Writer:
     def write(self, context: Context, hidden: Tensor, replies: Sequence[Reply]) -> None:
         """Fill `replies`, one per row of `context`, whose last hidden states are `hidden` (B, hidden).
 
-        The hidden state at a `[SEG]` is where it is read, so a reply cut right behind one is read to its end. Gradients are the caller's to switch off.
+        The hidden state at a `[SEG]` is where it is read, so a reply cut right behind one is read to its end. Gradients
+        are the caller's to switch off.
         """
         uniforms = self._uniforms(replies)
         chosen: list[Tensor] = []
