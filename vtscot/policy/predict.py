@@ -126,6 +126,8 @@ def last_mask(rollout: Rollout) -> tuple[int, RolledTurn] | None:
 
 def mask_at(logits: Tensor, width: int, height: int) -> Rle | None:
     """Mask logits (h, w) at the size of the frame (bilinear, then > 0); None where nothing is left."""
+    if not bool((logits > 0).any()):  # no pixel between them can be
+        return None
     large = interpolate(logits[None, None].float(), size=(height, width), mode="bilinear", align_corners=False)
     mask = Rle.from_array((large[0, 0] > 0).cpu().numpy())
     return None if is_empty(mask) else mask

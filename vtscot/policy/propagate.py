@@ -2,13 +2,14 @@
 
 Memory is bounded: frames are asked for one at a time, and of what was tracked only what SAM 2 may still look at is
 kept (its last memories and object pointers, and those around the keyframe, which the way back begins with). The masks
-are those of an unbounded session.
+are those of an unbounded session. Frames are encoded a few at a time: what the encoder makes of a frame does not depend
+on what was tracked, and for small models the calls cost more than the arithmetic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ from transformers import Sam2VideoInferenceSession
 
 from vtscot.errors import PolicyError
 
-_OBJECT = 0
+AHEAD: Final = 4  # frames in the encoder at once
+_OBJECT: Final = 0
 
 
 class FrameSequence(Protocol):
@@ -33,8 +35,15 @@ class BoundedSession(Sam2VideoInferenceSession):  # type: ignore[misc]
 
     def __init__(self, frames: FrameSequence, sam: Any) -> None:
         size = sam.image_size
-        super().__init__(video_height=size, video_width=size, inference_device=sam.device, dtype=sam.dtype)
+        super().__init__(
+            video_height=size,
+            video_width=size,
+            inference_device=sam.device,
+            dtype=sam.dtype,
+            max_vision_features_cache_size=AHEAD,
+        )
         self.frames = frames
+        self.sam = sam
         self.reach = max(sam.config.num_maskmem, sam.config.max_object_pointers_in_encoder)
 
     @property
@@ -45,6 +54,19 @@ class BoundedSession(Sam2VideoInferenceSession):  # type: ignore[misc]
     def get_frame(self, frame_idx: int) -> Tensor:
         """One frame (3, S, S) on the device of the model."""
         return self.frames[frame_idx].to(self.inference_device, self.dtype)
+
+    @torch.inference_mode()
+    def encode(self, coming: Sequence[int]) -> None:
+        """Keep SAM 2's features of these frames, at most `AHEAD`, instead of those before."""
+        found = self.sam.get_image_features(torch.stack([self.get_frame(i) for i in coming]), return_dict=True)
+        self.cache.clear_all()  # when it is full it would drop the frame of the lowest index, whichever is next
+        for place, frame in enumerate(coming):
+            one = slice(place, place + 1)
+            features = {
+                "vision_feats": [level[:, one] for level in found.fpn_hidden_states],
+                "vision_pos_embeds": [level[:, one] for level in found.fpn_position_encoding],
+            }
+            self.cache.cache_vision_features(frame, features)
 
     def store_output(
         self,
@@ -86,7 +108,9 @@ def propagate(sam: Any, frames: FrameSequence, keyframe: int, mask: Tensor) -> I
     session = BoundedSession(frames, sam)
     session.add_mask_inputs(session.obj_id_to_idx(_OBJECT), keyframe, prompt)
     session.obj_with_new_inputs = [_OBJECT]
-    for frame in order:
+    for place, frame in enumerate(order):
+        if place % AHEAD == 0:
+            session.encode(order[place : place + AHEAD])
         step = -1 if frame < keyframe else 1
         tracked = sam(session, frame_idx=frame, reverse=step < 0)
         if frame != keyframe:
