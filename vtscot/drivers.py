@@ -72,10 +72,12 @@ def _prepare(place: Workplace) -> None:
 
 
 def _work(stage: Stage[R], jobs: Sequence[Job]) -> list[R]:
-    tools = _tools
-    if tools is None:
+    if _tools is None:
         raise RuntimeError("the worker was not prepared")
+    return _in_turn(stage, jobs, _tools)
 
+
+def _in_turn(stage: Stage[R], jobs: Sequence[Job], tools: Tools) -> list[R]:
     async def all_of_them() -> list[R]:
         return [await stage(job, tools) for job in jobs]
 
@@ -90,7 +92,12 @@ def chunks(jobs: Sequence[Job], size: int = CHUNK) -> Iterator[list[Job]]:
 
 
 def in_processes(jobs: Sequence[Job], place: Workplace, workers: int, stage: Stage[R]) -> Iterator[R]:
-    """Drive jobs through a pool of processes, each with its own tools."""
+    """Drive jobs through a pool of processes, each with its own tools; one worker is this process itself."""
+    if workers == 1:
+        tools = place.tools()
+        for some in chunks(jobs):
+            yield from _in_turn(stage, some, tools)
+        return
     context = get_context("spawn")  # a forked child would share the parent's open ledger and threads
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(place,))
     waiting: set[Future[list[R]]] = set()
