@@ -38,6 +38,7 @@ class VerifySettings(Frozen):
     min_window_iou: float = Field(default=0.4, ge=0, le=1)  # of the answer's window with the frames that show it
     min_expression_share: float = Field(default=0.6, ge=0, le=1)  # of the expression's content words, in a thought
     max_repetition: float = Field(default=0.5, ge=0, le=1)  # shared word triples of two turns' thoughts
+    max_part_repetition: float = Field(default=0.7, ge=0, le=1)  # the same of one part, from 20 words on
     min_language: float = Field(default=0.3, ge=0, le=1)  # share of English function words in each part of a thought
     min_words: int = Field(default=30, ge=0)  # of one thought
     max_words: int = Field(default=400, gt=0)

@@ -10,25 +10,15 @@ from typing import Final
 from vtscot.errors import EpisodeError
 from vtscot.grammar import TITLES, parse_turn, render_turn
 from vtscot.records import Check, Episode, Thought, Turn
+from vtscot.tracks import MaskTrack
 from vtscot.verify.base import VerifySettings
+from vtscot.verify.leaks import SMALL, Known, find_leak
 from vtscot.words.english import QUOTED_WORDS, content_words, function_share, stem, words_of
 
-_HINTS: Final = re.compile(
-    r"\b(?:ground[ -]?truth|annotat\w*|segmentation(?: mask)?|masks?|masked|bounding[ -]box(?:es)?|bbox\w*|"
-    r"(?:out)?lined? in (?:red|green|blue|yellow|colou?r)|outlined|(?:red|green|yellow|drawn) (?:outline|contour|box)|"
-    r"contours?|overlay\w*|highlighted|marked (?:in|with|by)|(?:the|a|given|provided) (?:hints?|facts)|labell?ed|"
-    r"pixels?|coordinates?|iou|rle|metadata|data ?set|oracle|as (?:provided|given) (?:in|by)|"
-    r"i (?:was|am) (?:told|given))\b",
-    re.IGNORECASE,
-)
-_COORDINATES: Final = re.compile(
-    r"[(\[]\s*-?\d+(?:\.\d+)?\s*,\s*-?\d+|\b\d+\.\d+\b|\b[xywh]\s*[=:]\s*\d|\d\s*(?:px|%|percent)\b"
-)
-_NUMBER: Final = re.compile(r"\d+")
-_FRAME: Final = re.compile(r"\bframes?\b[^.;]{0,30}$|#\s*$|\bindex\s*$|\bnumber\s*$", re.IGNORECASE)
 _QUOTE: Final = re.compile(r"[\"\u201c]([^\"\u201c\u201d]+)[\"\u201d]")
+_LONG: Final = 18  # word triples of a part that is long enough to be compared on its own
+_Triple = tuple[str, str, str]
 _ENDED: Final = re.compile(r"[.!?][\"'\u201d)]*$")
-_SMALL: Final = 10  # counts up to this may be written in digits
 
 
 def parts(thought: Thought) -> dict[str, str]:
@@ -79,49 +69,52 @@ def check_language(turns: Sequence[Turn], settings: VerifySettings) -> Check:
     )
 
 
-def check_leakage(episode: Episode) -> Check:
-    """Nothing betrays what only the teacher was given, and no frame is named before it has been shown."""
+def check_leakage(episode: Episode, target: MaskTrack | None = None) -> Check:
+    """Nothing betrays what only the teacher was given, and no frame is named before it has been shown.
+
+    The action may name its own selection. `target` makes the numbers of its boxes known to the filter.
+    """
+    said = episode.expression
     for number, turn in enumerate(episode.turns):
-        known = episode.shown_until(number) | {episode.num_frames} | _numbers(episode.expression)
+        shown, length = episode.shown_until(number), episode.num_frames
+        said = f"{said}. {whole(turn.thought)}"
+        box = _box_numbers(target, episode.observations[number].decoded)
         for name, part in parts(turn.thought).items():
             own = {turn.selection.start, turn.selection.end, turn.selection.keyframe} if name == "action" else set()
-            if leak := find_leak(part, episode.expression, known | own):
-                return Check(name="leakage", passed=False, detail=f"the {name} part of turn {number} says {leak!r}")
+            if leak := find_leak(part, Known(episode.expression, shown | own | {length}, said, box, length)):
+                detail = f"the {name} part of turn {number} says {leak.text!r} ({leak.kind})"
+                return Check(name="leakage", passed=False, detail=detail)
     return Check(name="leakage", passed=True)
 
 
-def _numbers(text: str) -> set[int]:
-    return {int(number[:9]) for number in _NUMBER.findall(text)}
-
-
-def find_leak(text: str, expression: str, known: frozenset[int] | set[int]) -> str | None:
-    """The first piece of `text` that tells more than was shown; words of the expression itself are no leak."""
-    own = set(words_of(expression))
-    for hint in _HINTS.finditer(text):
-        if not set(words_of(hint.group())) <= own:
-            return hint.group()
-    if (match := _COORDINATES.search(text)) and match.group() not in expression:
-        return match.group()
-    for number in _NUMBER.finditer(text):
-        value = int(number.group()[:9])
-        counted = value <= _SMALL and not _FRAME.search(text[: number.start()])
-        if value not in known and not counted:
-            return number.group()
-    return None
+def _box_numbers(target: MaskTrack | None, frame: int) -> frozenset[int]:
+    """Edges and sides of the target's box in a frame, in whole pixels; those up to ten may be counts."""
+    if target is None or not target.visible[frame]:
+        return frozenset()
+    x, y, width, height = map(float, target.boxes[frame])
+    return frozenset(n for n in map(round, (x, y, width, height, x + width, y + height)) if n > SMALL)
 
 
 def check_repetition(turns: Sequence[Turn], settings: VerifySettings) -> Check:
-    """No two turns think nearly the same: shared word triples over all word triples."""
-    triples = [_triples(turn.thought) for turn in turns]
-    worst = max((len(a & b) / max(1, len(a | b)) for a, b in combinations(triples, 2)), default=0.0)
-    passed = worst <= settings.max_repetition
-    detail = "" if passed else "two turns think nearly the same"
-    return Check(name="repetition", passed=passed, value=worst, threshold=settings.max_repetition, detail=detail)
+    """No two turns think nearly the same, as a whole or in one part: shared word triples over all word triples."""
+    wholes = [_triples(whole(turn.thought)) for turn in turns]
+    worst = max((_overlap(a, b) for a, b in combinations(wholes, 2)), default=0.0)
+    detail = "" if worst <= settings.max_repetition else "two turns think nearly the same"
+    for name in TITLES:
+        pieces = [_triples(parts(turn.thought)[name]) for turn in turns]
+        long = [piece for piece in pieces if len(piece) >= _LONG]
+        if max((_overlap(a, b) for a, b in combinations(long, 2)), default=0.0) > settings.max_part_repetition:
+            detail = detail or f"the {name} parts of two turns are nearly the same"
+    return Check(name="repetition", passed=not detail, value=worst, threshold=settings.max_repetition, detail=detail)
 
 
-def _triples(thought: Thought) -> set[tuple[str, str, str]]:
-    words = words_of(whole(thought))
-    return set(zip(words, words[1:], words[2:], strict=False))
+def _overlap(a: frozenset[_Triple], b: frozenset[_Triple]) -> float:
+    return len(a & b) / max(1, len(a | b))
+
+
+def _triples(text: str) -> frozenset[_Triple]:
+    words = words_of(text)
+    return frozenset(zip(words, words[1:], words[2:], strict=False))
 
 
 def check_expression(episode: Episode, settings: VerifySettings) -> Check:

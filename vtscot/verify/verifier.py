@@ -15,6 +15,7 @@ from vtscot.records import Check, Episode, Plan, Selection, Verdict
 from vtscot.segmenter.base import Segmenter
 from vtscot.tracks import MaskTrack
 from vtscot.verify import text
+from vtscot.verify.acts import check_action
 from vtscot.verify.base import Grounder, VerifySettings
 from vtscot.verify.grading import Graded, grade
 
@@ -25,6 +26,7 @@ CHECKS: Final = (
     "leakage",
     "repetition",
     "expression",
+    "action",
     "plan",
     "window",
     "keyframe",
@@ -51,7 +53,7 @@ async def verify(
 
     Raises what reading frames and asking the grounder raise (FrameError, TeacherError, EndpointError).
     """
-    checks = [*_text_checks(episode, settings), *_frame_checks(episode, plan, target, settings)]
+    checks = [*_text_checks(episode, target, settings), *_frame_checks(episode, plan, target, settings)]
     graded = [
         await grade(episode, turn, target, frames, grounder, segmenter, settings) for turn in range(len(episode.turns))
     ]
@@ -67,14 +69,15 @@ async def verify(
     )
 
 
-def _text_checks(episode: Episode, settings: VerifySettings) -> list[Check]:
+def _text_checks(episode: Episode, target: MaskTrack | None, settings: VerifySettings) -> list[Check]:
     return [
         text.check_format(episode.turns),
         text.check_length(episode.turns, settings),
         text.check_language(episode.turns, settings),
-        text.check_leakage(episode),
+        text.check_leakage(episode, target),
         text.check_repetition(episode.turns, settings),
         text.check_expression(episode, settings),
+        check_action(episode.turns),
     ]
 
 
