@@ -33,6 +33,16 @@ PRESETS: Final[dict[str, Budget]] = {
     "cold_start": Budget(),
     "rl_rollout": Budget(temporal_frames=10, window_frames=5, keyframe_pixels=256 * CAP_UNIT),
     "evaluation": Budget(spatial_frames=8, window_frames=5, spatial_pixels=256 * CAP_UNIT, max_new_tokens=1024),
+    # For the tiny policy that comes with the package: its image tokens cover 16 x 16 px, not 32 x 32.
+    "tiny": Budget(
+        temporal_frames=12,
+        spatial_frames=1,
+        window_frames=5,
+        temporal_pixels=64 * 48,
+        spatial_pixels=128 * 96,
+        keyframe_pixels=128 * 96,
+        max_new_tokens=320,
+    ),
 }
 
 
