@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from vtscot.budget import CAP_UNIT, PRESETS, fit, preset
 from vtscot.errors import UsageError
 
+RELEASED = {name: budget for name, budget in PRESETS.items() if name != "tiny"}  # that one is the package's own
+
 SIDE = st.integers(1, 4000)
 
 
@@ -35,7 +37,7 @@ def test_fit_of_known_sizes(size: tuple[int, int], units: int, expected: tuple[i
 def test_presets_are_the_released_figures() -> None:
     figures = {
         name: (b.temporal_frames, b.spatial_frames, b.window_frames, b.max_turns, b.max_new_tokens)
-        for name, b in PRESETS.items()
+        for name, b in RELEASED.items()
     }
     assert figures == {
         "cold_start": (20, 5, 10, 3, 512),
@@ -44,7 +46,7 @@ def test_presets_are_the_released_figures() -> None:
     }
     caps = {
         n: tuple(c // CAP_UNIT for c in (b.temporal_pixels, b.spatial_pixels, b.keyframe_pixels))
-        for n, b in PRESETS.items()
+        for n, b in RELEASED.items()
     }
     assert caps == {"cold_start": (32, 128, 512), "rl_rollout": (32, 128, 256), "evaluation": (32, 256, 512)}
 
