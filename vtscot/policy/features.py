@@ -1,4 +1,4 @@
-"""Features of frames, computed once: the vision tower's per image, SAM 2's per frame. Memory is bounded.
+"""Patches and features of frames, made once: the vision tower's per image, SAM 2's per frame. Memory is bounded.
 
 A frame is known by the digest of its file, so queries about one video share its features, and so do the samples of
 a query that look at the same frames.
@@ -8,23 +8,34 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import torch
 
+from vtscot.errors import PolicyError
 from vtscot.policy.cache import Counters, ImageFeatures
 from vtscot.policy.decode import DecodedMasks, FrameFeatures
+from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.tokens import Patches, patches_of
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from vtscot.frames import Frames
-    from vtscot.policy.tokens import Piece
     from vtscot.records import Observation
 
-KEPT_BYTES: Final = 2**29  # of either kind: some 30 frames of SAM 2 at 1024 pixels
+KEPT_BYTES: Final = 2**28  # of each kind: some 16 frames of SAM 2 at 1024 pixels
 
 ImageKey = tuple[str, int]  # digest of the frame, most pixels it may have
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+class Shown(NamedTuple):
+    """The images of one observation, in order."""
+
+    keys: tuple[ImageKey, ...]
+    patches: tuple[Patches, ...]
 
 
 class Lru(Generic[K, V]):
@@ -51,37 +62,56 @@ class Lru(Generic[K, V]):
 
 
 class FeatureStore:
-    """Gives features of images and frames, from memory where it can."""
+    """Gives patches and features of images and frames, from memory where it can."""
 
-    def __init__(self, policy: Any, counters: Counters, kept_bytes: int = KEPT_BYTES) -> None:
-        self.policy, self.counters = policy, counters
+    def __init__(
+        self, policy: Any, processor: PolicyProcessor, counters: Counters, kept_bytes: int = KEPT_BYTES
+    ) -> None:
+        self.policy, self.processor, self.counters = policy, processor, counters
+        self._patches: Lru[ImageKey, Patches] = Lru(kept_bytes, lambda image: _bytes((image.pixel_values, image.grid)))
         self._images: Lru[ImageKey, ImageFeatures] = Lru(kept_bytes, lambda image: _bytes((image.pooled, *image.deep)))
         self._frames: Lru[str, FrameFeatures] = Lru(kept_bytes, lambda frame: _bytes(frame.levels))
 
-    def images(self, shown: Sequence[tuple[Frames, Observation, Piece]]) -> list[tuple[ImageFeatures, ...]]:
+    def show(self, frames: Frames, observation: Observation, query_id: str) -> Shown:
+        """The images of an observation; PolicyError naming the query for one that cannot be shown."""
+        keys = tuple((frames.digest(shown.index), shown.max_pixels) for shown in observation.frames)
+        patches: list[Patches] = []
+        for key, shown in zip(keys, observation.frames, strict=True):
+            known = self._patches.get(key)
+            if known is None:
+                known = self._new_patches(frames.image(shown.index, shown.max_pixels), query_id)
+                self._patches.put(key, known)
+            patches.append(known)
+        return Shown(keys, tuple(patches))
+
+    def _new_patches(self, image: Image, query_id: str) -> Patches:
+        try:
+            self.processor.image_tokens(*image.size)
+        except PolicyError as error:
+            raise PolicyError(f"{query_id}: {error}") from error
+        return patches_of(image, self.processor)
+
+    def images(self, rows: Sequence[Shown]) -> list[tuple[ImageFeatures, ...]]:
         """The features of every observation's images, in order; all that are new go through the tower together."""
-        keys = [[(frames.digest(f.index), f.max_pixels) for f in seen.frames] for frames, seen, _ in shown]
-        found: dict[ImageKey, ImageFeatures] = {}
-        new: dict[ImageKey, tuple[torch.Tensor, torch.Tensor]] = {}
-        for row, (_, _, piece) in zip(keys, shown, strict=True):
-            pixels = piece.pixel_values.split(piece.image_grid_thw.prod(-1).tolist())
-            for key, values, grid in zip(row, pixels, piece.image_grid_thw, strict=True):
-                known = self._images.get(key)
-                if known is None:
-                    new[key] = (values, grid)
-                else:
-                    found[key] = known
+        known = {key: self._images.get(key) for row in rows for key in row.keys}
+        new = {
+            key: patches
+            for row in rows
+            for key, patches in zip(row.keys, row.patches, strict=True)
+            if known[key] is None
+        }
+        found = {key: image for key, image in known.items() if image is not None}
         for key, image in zip(new, self._encode(list(new.values())), strict=True):
             found[key] = image
             self._images.put(key, image)
-        return [tuple(found[key] for key in row) for row in keys]
+        return [tuple(found[key] for key in row.keys) for row in rows]
 
-    def _encode(self, images: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[ImageFeatures]:
+    def _encode(self, images: Sequence[Patches]) -> list[ImageFeatures]:
         if not images:
             return []
         device = self.policy.device
-        pixels = torch.cat([values for values, _ in images]).to(device)
-        grids = torch.stack([grid for _, grid in images]).to(device)
+        pixels = torch.cat([image.pixel_values for image in images]).to(device)
+        grids = torch.stack([image.grid for image in images]).to(device)
         self.counters.encoded_images += len(images)
         self.counters.vision_patches += len(pixels)
         encoded = self.policy.vlm.model.get_image_features(pixels, grids, return_dict=True)

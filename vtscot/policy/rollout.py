@@ -22,10 +22,10 @@ from vtscot.episode import first_observation, look_observation
 from vtscot.errors import EpisodeError, PolicyError, UsageError, VtscotError
 from vtscot.grammar import parse_turn
 from vtscot.policy.cache import Context, Counters, Slice
-from vtscot.policy.features import FeatureStore
+from vtscot.policy.features import FeatureStore, Shown
 from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.sampling import Sampling, turn_seed
-from vtscot.policy.tokens import Encoded, Piece, assemble, encode_next, encode_prompt, shown_images
+from vtscot.policy.tokens import Encoded, Piece, assemble, encode_next, encode_prompt
 from vtscot.policy.writing import Reply, Writer
 from vtscot.records import Episode, Observation, Selection, Turn
 
@@ -131,6 +131,7 @@ class _Row:
     ask: Ask
     sample: int
     observation: Observation
+    shown: Shown
     pieces: tuple[Piece, ...]
     tokens: int  # read or written so far
     turns: tuple[RolledTurn, ...] = ()
@@ -166,10 +167,10 @@ class _Roller:
         self.samples, self.batch_size = samples, batch_size
         self.on_text, self.on_error = on_text, on_error
         self.counters = Counters() if counters is None else counters
-        self.features = FeatureStore(policy, self.counters)
+        self.features = FeatureStore(policy, processor, self.counters)
         self.writer = Writer(policy, processor, sampling)
         self.window = int(policy.config.get_text_config().max_position_embeddings)
-        self._pieces: dict[tuple[int, int, Observation], Piece] = {}  # of the queries at work, by Ask and turn
+        self._seen: dict[tuple[int, int, Observation], tuple[Piece, Shown]] = {}  # of the asks at work, by turn
 
     def roll(self, asks: Iterator[Ask]) -> Iterator[Rollout]:
         width = max(1, self.batch_size // self.samples)
@@ -180,7 +181,7 @@ class _Roller:
 
     def _roll(self, asks: Sequence[Ask]) -> list[_Row]:
         """The rows of some queries, in order; all read their first observation together."""
-        self._pieces.clear()
+        self._seen.clear()
         firsts = [self._start(ask) for ask in asks]
         rows = {i: [replace(row, sample=sample) for sample in range(self.samples)] for i, row in enumerate(firsts)}
         going = [i for i, row in enumerate(firsts) if row.going]
@@ -211,7 +212,7 @@ class _Roller:
             hidden = context.extend(self._slices(rows))
 
     def _start(self, ask: Ask) -> _Row:
-        row = _Row(ask, 0, _NOTHING, (), 0)
+        row = _Row(ask, 0, _NOTHING, Shown((), ()), (), 0)
         if len(ask.frames):
             self._show(row, first_observation(len(ask.frames), self.budget))
         else:
@@ -226,14 +227,14 @@ class _Roller:
 
     def _show(self, row: _Row, observation: Observation) -> None:
         try:
-            piece = self._piece(row, observation)
+            piece, shown = self._read(row, observation)
         except VtscotError as error:
             self._fail(row, error)
             return
         if row.tokens + len(piece.input_ids) >= self.window:
             row.end = "too-long"
             return
-        row.observation = observation
+        row.observation, row.shown = observation, shown
         row.pieces = (*row.pieces, piece)
         row.tokens += len(piece.input_ids)
 
@@ -243,19 +244,19 @@ class _Roller:
         self.on_error(row.ask, error)
         row.failed = True
 
-    def _piece(self, row: _Row, observation: Observation) -> Piece:
+    def _read(self, row: _Row, observation: Observation) -> tuple[Piece, Shown]:
         """What the observation reads as; samples that look at the same share it."""
         ask, turn = row.ask, len(row.turns)
         key = (id(ask), turn, observation)
-        if key not in self._pieces:
-            images = shown_images(ask.frames, observation)
-            about = (observation, ask.expression, len(ask.frames), images, self.processor, ask.query_id)
-            self._pieces[key] = encode_next(turn, *about) if turn else encode_prompt(*about)
-        return self._pieces[key]
+        if key not in self._seen:
+            shown = self.features.show(ask.frames, observation, ask.query_id)
+            about = (observation, ask.expression, len(ask.frames), shown.patches, self.processor, ask.query_id)
+            self._seen[key] = (encode_next(turn, *about) if turn else encode_prompt(*about), shown)
+        return self._seen[key]
 
     def _slices(self, rows: Sequence[_Row]) -> list[Slice]:
         """What each row has to read before its next reply."""
-        images = self.features.images([(row.ask.frames, row.observation, row.pieces[-1]) for row in rows])
+        images = self.features.images([row.shown for row in rows])
         slices = []
         for row, seen in zip(rows, images, strict=True):
             piece, unread = row.pieces[-1], torch.tensor(row.unread, dtype=torch.int64)
