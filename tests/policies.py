@@ -34,19 +34,21 @@ SIZES: Final = TinySettings(sam_size=64)
 THOUGHT: Final = Thought(temporal="It is there.", spatial="In the middle.", linguistic="It fits.", action="Go on.")
 LOOK, ANSWER = (2, 9, 5), (3, 8, 6)  # start, end, keyframe
 MAX_STEPS: Final = 400
+TOGETHER: Final = 2  # episodes in a batch
 
 Said = Sequence[tuple[Episode, Frames]]
 
 
-def spoken_episodes(root: Path, split: str = "train", count: int = 3, budget: Budget = BUDGET) -> list[Any]:
-    """(episode, frames) of `count` queries of a demo tree, spread over its videos; all turns say the same."""
-    source = open_source("demo", root, split)
-    videos = {video.name: video for video in source.videos()}
-    queries = list(source.queries())
-    chosen = queries[:: max(1, len(queries) // count)][:count]
+def spoken_episodes(root: Path, count: int = 24, budget: Budget = BUDGET) -> list[Any]:
+    """(episode, frames) of `count` queries of a demo tree, spread over both splits; all turns say the same."""
+    found = []
+    for split in ("train", "valid_u"):
+        source = open_source("demo", root, split)
+        videos = {video.name: video for video in source.videos()}
+        found += [(query, videos[query.video], source) for query in source.queries()]
     return [
-        (_episode(query, len(videos[query.video].frames), budget), source.frames(videos[query.video]))
-        for query in chosen
+        (_episode(query, len(video.frames), budget), source.frames(video))
+        for query, video, source in found[:: max(1, len(found) // count)][:count]
     ]
 
 
@@ -77,19 +79,20 @@ def speaking_policy(out: Path, said: Said, *, seed: int = 0, settings: TinySetti
 
     tiny_policy(out, said, seed=seed, settings=settings)
     policy, processor = Policy.from_pretrained(out), PolicyProcessor.from_pretrained(out)
-    batch = _batch(policy, processor, said)
+    batches = [_batch(policy, processor, said[i : i + TOGETHER]) for i in range(0, len(said), TOGETHER)]
     optimizer = torch.optim.AdamW(policy.parameters(), lr=5e-3, weight_decay=0.0)
-    learned = 0
-    for _ in range(MAX_STEPS):
-        loss, wrong = _loss(policy, batch)
+    learned = 0  # batches in a row without a wrong token
+    for step in range(MAX_STEPS):
+        loss, wrong = _loss(policy, batches[step % len(batches)])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimizer.step()
         learned = learned + 1 if wrong == 0 else 0
-        if learned == 10:
+        if learned == len(batches):
             break
-    assert learned == 10, f"after {MAX_STEPS} steps {wrong} tokens are still wrong"
+    else:
+        raise AssertionError(f"after {MAX_STEPS} steps {wrong} tokens are still wrong")
     policy.save_pretrained(out)
     return out
 
@@ -128,5 +131,5 @@ def _loss(policy: Any, batch: dict[str, Any]) -> tuple[Any, int]:
     left = torch.zeros_like(masks.logits)
     left[..., : left.shape[-1] // 2] = 1.0
     spoken, wanted = logits[at[:, 0], at[:, 1]], labels[at[:, 0], at[:, 1]]
-    shape = binary_cross_entropy_with_logits(masks.logits, left) + softplus(-masks.object_scores).mean()
+    shape = binary_cross_entropy_with_logits(masks.logits, left) + softplus(1 - masks.object_scores).mean()
     return cross_entropy(spoken, wanted) + 0.1 * shape, int((spoken.argmax(-1) != wanted).sum())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import typer
 
 from vtscot.cli.progress import progress
-from vtscot.errors import DataError
+from vtscot.errors import DataError, UsageError
 from vtscot.evaluation import (
     Evaluation,
     Rules,
@@ -24,22 +26,43 @@ from vtscot.evaluation import (
     submit,
     summarize,
 )
+from vtscot.evaluation.answers import Episodes
 from vtscot.evaluation.page import render_page
-from vtscot.evaluation.tables import csv_text, notes, terminal_table
+from vtscot.evaluation.tables import csv_text, episode_table, notes, terminal_table
 from vtscot.files import write_text
 from vtscot.progress import Progress
 from vtscot.sources.base import Source
 from vtscot.sources.registry import open_source, open_usual
 
+SCORES: Final = "scores.json"
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Which files are written: those named, and all of them below `out`."""
+
+    out: Path | None
+    csv: Path | None
+    html: Path | None
+
+    def write(self, found: Evaluation, summary: Summary, source: Source, episodes: Episodes | None = None) -> None:
+        """Write them."""
+        csv, html = self.csv, self.html
+        if self.out is not None:
+            write_text(self.out / SCORES, json.dumps(_figures(found, summary, episodes), indent=2) + "\n")
+            csv, html = csv or self.out / "scores.csv", html or self.out / "scores.html"
+        if csv is not None:
+            write_text(csv, csv_text(found, episodes.scores if episodes else None))
+        if html is not None:
+            write_text(html, render_page(found, summary, source, episodes))
+
 
 def eval_command(
-    name: str,
-    root: Path,
+    name: str | None,
+    root: Path | None,
     split: str | None,
     path: Path,
-    out: Path | None,
-    csv_file: Path | None,
-    html_file: Path | None,
+    reports: Reports,
     *,
     semi_supervised: bool,
     as_released: bool,
@@ -47,10 +70,12 @@ def eval_command(
     as_json: bool,
 ) -> None:
     """Score predictions; write what was asked for and print the scores."""
+    if name is None or root is None:
+        raise UsageError(f"--predictions needs {'--source' if name is None else '--root'}, the dataset they are for")
     rules = Rules(benchmark_of(name), semi_supervised, as_released)
-    split = _split(name, root, split, rules.benchmark.split)
+    split = split_of(name, root, split, rules.benchmark.split)
     with tempfile.TemporaryDirectory(prefix="vtscot-") as scratch, progress() as say:
-        directory = out or Path(scratch)
+        directory = reports.out or Path(scratch)
         say.stage("index")
         index = read_truth(open_source(name, root, split), directory / "index").index
         source = open_source(name, root, split)  # anew: what the other has read is in the index, and let go
@@ -59,26 +84,26 @@ def eval_command(
         predictions = open_predictions(path)
         found = evaluate(truth, predictions, rules, directory, workers=workers, progress=say)
         summary = summarize(found)
-        _write(found, summary, source, out, csv_file, html_file)
+        reports.write(found, summary, source)
+    print_scores(found, summary, as_json=as_json)
+
+
+def print_scores(found: Evaluation, summary: Summary, episodes: Episodes | None = None, *, as_json: bool) -> None:
+    """The table, or one JSON object with the notes beside it."""
     for line in notes(found) if as_json else ():
         typer.echo(line, err=True)
-    typer.echo(json.dumps(figures(found, summary)) if as_json else "\n".join(terminal_table(found, summary)))
+    if as_json:
+        typer.echo(json.dumps(_figures(found, summary, episodes)))
+    else:
+        beside = ["", *episode_table(episodes.figures)] if episodes else []
+        typer.echo("\n".join([*terminal_table(found, summary), *beside]))
 
 
-def _write(
-    found: Evaluation, summary: Summary, source: Source, out: Path | None, csv_file: Path | None, html_file: Path | None
-) -> None:
-    """The files: those named, and all of them below `out`."""
-    if out is not None:
-        write_text(out / "scores.json", json.dumps(figures(found, summary), indent=2) + "\n")
-        csv_file, html_file = csv_file or out / "scores.csv", html_file or out / "scores.html"
-    if csv_file is not None:
-        write_text(csv_file, csv_text(found))
-    if html_file is not None:
-        write_text(html_file, render_page(found, summary, source))
+def _figures(found: Evaluation, summary: Summary, episodes: Episodes | None) -> dict[str, Any]:
+    return {**figures(found, summary), **(episodes.plain() if episodes else {})}
 
 
-def _split(name: str, root: Path, given: str | None, usual: str) -> str:
+def split_of(name: str, root: Path, given: str | None, usual: str) -> str:
     """The split given, else the usual one, else the only one there is, which is said."""
     if given is not None:
         return given
@@ -91,7 +116,7 @@ def _split(name: str, root: Path, given: str | None, usual: str) -> str:
 def submit_command(name: str, root: Path, split: str | None, path: Path, out: Path) -> None:
     """Write the archive for the server of a set, and print its path."""
     server = server_of(name)
-    split = _split(name, root, split, "valid")
+    split = split_of(name, root, split, "valid")
     source = open_source(name, root, split)
     with progress() as say:
         without = _without(server.without.get(split), name, root, say)

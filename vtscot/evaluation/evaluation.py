@@ -161,15 +161,17 @@ def evaluate(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    none_is_wrong: bool = True,
 ) -> Evaluation:
     """Score all predictions of a split whose index is in `directory` / index; foregrounds are kept beside it.
 
-    DataError where no prediction is of this split, or one is not what was asked for.
+    DataError where no prediction is of this split (unless it is known to be of it: `none_is_wrong` is False), or one is
+    not what was asked for.
     """
     say = progress or Silent()
     items = list(_items(truth, predictions, rules))
     extra = _extra(predictions, items)
-    if not any(item.place is not None for item in items):
+    if none_is_wrong and not any(item.place is not None for item in items):
         raise DataError(f"{predictions.path}: {_nothing(truth, items, extra)}")
     foregrounds = write_foregrounds(truth.source, directory / "foreground") if rules.benchmark.pixels else None
     place = Workplace(truth.index.directory, foregrounds, predictions, rules)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vtscot.budget import fit
 from vtscot.errors import FrameError
+from vtscot.evaluation.answers import Episodes
 from vtscot.evaluation.evaluation import Evaluation, Row, item_of
+from vtscot.evaluation.page_episodes import episode_part, replies_of
 from vtscot.evaluation.summary import Summary, beside_published, worst
 from vtscot.evaluation.tables import notes, percent, score_rows
 from vtscot.masks import Rle
@@ -30,8 +32,8 @@ BINS: Final = 10
 Data = dict[str, Any]
 
 
-def render_page(evaluation: Evaluation, summary: Summary, source: Source) -> str:
-    """The page."""
+def render_page(evaluation: Evaluation, summary: Summary, source: Source, episodes: Episodes | None = None) -> str:
+    """The page; with what a policy did in its `episodes`, where the predictions are its own."""
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -40,7 +42,10 @@ def render_page(evaluation: Evaluation, summary: Summary, source: Source) -> str
     style = _text("vtscot.publish", "report.css") + _text("vtscot.evaluation", "scores.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     pictures = _Pictures(source)
-    cases = [_case(evaluation, row, pictures) for row in worst(evaluation, CASES)]
+    cases = [
+        _case(evaluation, row, pictures) | {"replies": replies_of(episodes, row.query.id) if episodes else []}
+        for row in worst(evaluation, CASES)
+    ]
     return environment.from_string(template).render(
         title=f"Scores: {evaluation.source} {evaluation.split}",
         style=style,
@@ -53,6 +58,7 @@ def render_page(evaluation: Evaluation, summary: Summary, source: Source) -> str
         benchmark=evaluation.rules.benchmark,
         published=beside_published(evaluation, summary),
         histogram=_histogram(evaluation),
+        episodes=episode_part(episodes) if episodes else None,
         cases=cases,
         pictures=pictures.found,
     )

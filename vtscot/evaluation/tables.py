@@ -4,15 +4,40 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+from vtscot.evaluation.episodes import EpisodeScore
 from vtscot.evaluation.evaluation import Evaluation
 from vtscot.evaluation.scoring import names
 from vtscot.evaluation.summary import Means, Summary, beside_published, worst
 from vtscot.sources.names import printable
 
 _SHOWN: Final = 5  # of long lists
+_BAR: Final = 30  # characters of the longest one
+MEASURED: Final = {  # of episodes, as they are shown
+    "parsed": "parse",
+    "answered": "answer",
+    "keyframe_hit": "keyframe shows the target",
+    "keyframe_hit_short_lived": "  of short-lived targets",
+    "decoded_hit": "frame of the mask shows it",
+    "window_iou": "window IoU",
+    "window_iou_short_lived": "  of short-lived targets",
+    "decoded_iou": "mask IoU on its frame",
+    "decoded_iou_visible": "  where the target is seen",
+    "absent_empty": "absent target left empty",
+}
+EPISODE_COLUMNS: Final = (
+    "parsed",
+    "answered",
+    "rounds",
+    "keyframe_hit",
+    "decoded_hit",
+    "window_iou",
+    "decoded_iou",
+    "absent_empty",
+    "short_lived",
+)
 
 
 def terminal_table(evaluation: Evaluation, summary: Summary) -> list[str]:
@@ -31,6 +56,32 @@ def terminal_table(evaluation: Evaluation, summary: Summary) -> list[str]:
     return lines
 
 
+def episode_table(episodes: Mapping[str, Any]) -> list[str]:
+    """What `summarize_episodes` found, in per cent, with its standard errors; how episodes ended; their rounds."""
+    lines = [f"{'episodes':<30}{'mean':>9}{'se':>9}{'n':>7}"]
+    for name, label in MEASURED.items():
+        found = episodes[name]
+        if found["n"]:
+            lines.append(f"  {label:<28}{percent(found['mean']):>9}{percent(found['se']):>9}{found['n']:>7}")
+    most = max(episodes["rounds"].values(), default=1)
+    bars = [
+        f"  {f'{n} rounds' if n != '1' else '1 round':<28}{count:>9}  {'#' * round(_BAR * count / most)}"
+        for n, count in episodes["rounds"].items()
+    ]
+    return [*lines, *bars, f"  {'ended':<28}  {counted(episodes['ended'])}", *failures(episodes)]
+
+
+def failures(episodes: Mapping[str, Any]) -> list[str]:
+    """One line where queries could not be answered."""
+    count = sum(episodes["failed"].values())
+    return [f"{count} queries could not be answered: {counted(episodes['failed'])}"] if count else []
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Counts in one line."""
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "-"
+
+
 def notes(evaluation: Evaluation) -> list[str]:
     """One line each for predictions that are missing or extra, and for what could not be scored."""
     missing = [f"{row.query.video}/{row.query.exp_id}" for row in evaluation.rows if row.state == "missing"]
@@ -47,19 +98,30 @@ def notes(evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def csv_text(evaluation: Evaluation) -> str:
-    """One line per expression, in the order of the annotation file; scores unrounded, 0 .. 1."""
+def csv_text(evaluation: Evaluation, episodes: Mapping[str, EpisodeScore] | None = None) -> str:
+    """One line per expression, in the order of the annotation file; scores unrounded, 0 .. 1.
+
+    `episodes` are those of a policy by id of the query: what is in them stands behind the scores.
+    """
     more = names(evaluation.rules)
+    beside = EPISODE_COLUMNS if episodes is not None else ()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["video", "exp_id", "kind", "expression", "state", "frames", "J", "F", "J&F", *more])
+    writer.writerow(["video", "exp_id", "kind", "expression", "state", "frames", "J", "F", "J&F", *more, *beside])
     for row in evaluation.rows:
         query, scores = row.query, row.scores
         j_and_f = (scores.J + scores.F) / 2
         numbers = [scores.J, scores.F, j_and_f, *(scores.more[name] for name in more)]
         about = [query.video, query.exp_id, query.kind or "", query.expression, row.state, row.frames]
-        writer.writerow([*about, *map(repr, numbers)])
+        episode = (episodes or {}).get(query.id)
+        writer.writerow([*about, *map(repr, numbers), *(_cell(episode, name) for name in beside)])
     return text.getvalue()
+
+
+def _cell(episode: EpisodeScore | None, name: str) -> str:
+    """A value of an episode; hits as 1 or 0, nothing where it is not asked for."""
+    value = None if episode is None else getattr(episode, name)
+    return "" if value is None else repr(int(value) if isinstance(value, bool) else value)
 
 
 def percent(value: float | None) -> str:

@@ -47,16 +47,17 @@ class Unscorable:
 
 
 class Truth:
-    """Which expressions of a split can be scored, against masks of which size."""
+    """Which expressions of a split can be scored, against masks of which size; `only` these ids, where it is given."""
 
-    def __init__(self, source: Source, index: Index) -> None:
+    def __init__(self, source: Source, index: Index, only: frozenset[str] | None = None) -> None:
         self.source = source
         self.index = index
+        self.only = only
         self._faults = {query.id: (kind, detail) for query, kind, detail in reversed(index.skipped)}
 
     @cached_property
     def unscorable(self) -> tuple[Unscorable, ...]:
-        """Expressions that cannot be scored, in the order of the file."""
+        """Expressions that cannot be scored, whether asked for or not, in the order of the file."""
         found = ((query, self._problem(query)) for query in self.index.expressions)
         return tuple(Unscorable(query, *problem) for query, problem in found if problem)
 
@@ -73,7 +74,7 @@ class Truth:
         out = {entry.query.id for entry in self.unscorable}
         grouped: dict[str, list[tuple[int, Query]]] = {name: [] for name in self.index.videos}
         for position, query in enumerate(self.index.expressions):
-            if query.id not in out:
+            if query.id not in out and (self.only is None or query.id in self.only):
                 grouped[query.video].append((position, query))
         return ((self.index.videos[name], queries) for name, queries in grouped.items() if queries)
 
