@@ -12,7 +12,7 @@ from vtscot.cli.app import app
 from vtscot.errors import VtscotError
 
 INTERRUPTED = 130
-RESUMED = ("train",)  # commands that go on only where they are asked to; the others do so by themselves
+RESUMED = ("eval", "train")  # commands that go on only where they are asked to; the others do so by themselves
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def _say(message: str, code: int) -> int:
 
 
 def _interrupted(arguments: list[str]) -> int:
-    if arguments[:1] and arguments[0] in RESUMED and "--resume" not in arguments:
+    scoring = any(argument.partition("=")[0] == "--predictions" for argument in arguments)  # soon done again
+    if arguments[:1] and arguments[0] in RESUMED and "--resume" not in arguments and not scoring:
         arguments = [*arguments, "--resume"]
     return _say(f"interrupted; go on with: {shlex.join(['vtscot', *arguments])}", INTERRUPTED)

@@ -20,18 +20,19 @@ class PlainProgress:
         self._name = ""
         self._done = 0
         self._total: int | None = None
-        self._said = time.monotonic()
+        self._said = self._begun = time.monotonic()
 
     def stage(self, name: str, total: int | None = None) -> None:
         self._name, self._done, self._total = name, 0, total
-        self._said = time.monotonic()
+        self._said = self._begun = time.monotonic()
         self.note(f"{name}: {total}" if total is not None else name)
 
     def advance(self, steps: int = 1) -> None:
         self._done += steps
         if time.monotonic() - self._said >= self._every:
             self._said = time.monotonic()
-            self.note(f"{self._name}: {self._done}" + (f" of {self._total}" if self._total is not None else ""))
+            of = f" of {self._total}" if self._total is not None else ""
+            self.note(f"{self._name}: {self._done}{of}, {self._done / (self._said - self._begun):,.2f} a second")
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
@@ -48,13 +49,22 @@ class BarProgress:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._bars: Bars = Progress(
             TextColumn("{task.description:>8}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
             console=Console(stderr=True),
         )
         self._task: TaskID | None = None

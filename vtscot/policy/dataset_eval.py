@@ -106,12 +106,11 @@ def answer_all(
 ) -> None:
     """Answer what the journal does not hold yet. RunError where the memory of the device is too small."""
     done = journal.done
-    total = sum(len(queries) for _, queries in asked)
-    say.stage("answer", total)
-    known = sum(query.id in done for _, queries in asked for query in queries)
+    ids = [query.id for _, queries in asked for query in queries]
+    known = sum(query_id in done for query_id in ids)
+    say.stage("answer", len(ids) - known)
     if known:
-        say.note(f"{known} of {total} queries are answered already")
-        say.advance(known)
+        say.note(f"{known} of {len(ids)} queries are answered already")
     for video, queries in asked:
         todo = [query for query in queries if query.id not in done]
         if todo:
