@@ -23,7 +23,6 @@ from vtscot.teacher.oracle import OracleTeacher
 from vtscot.teacher.oracle.brief import say_briefly
 from vtscot.teacher.oracle.scene import MIN_AREA
 from vtscot.verify import open_grounder
-from vtscot.verify.base import VerifySettings
 from vtscot.verify.text import check_leakage
 from vtscot.words.places import read_place
 
@@ -129,7 +128,7 @@ def test_nothing_leaks_and_nothing_of_the_future_is_told(made: list[Case]) -> No
 
 
 def test_thoughts_are_brief_and_the_verifier_keeps_them(made: list[Case]) -> None:
-    settings = VerifySettings()
+    settings = load_recipe(None, Path("speedrun")).verify
     grounder, segmenter = open_grounder(settings.grounder, None), open_segmenter(settings.segmenter)
     sample = made[::2]
     verdicts = [judge(case, grounder, segmenter, settings) for case in sample]
