@@ -13,10 +13,10 @@ Data = dict[str, Any]
 _TILES: Final = (
     ("parse", "parsed"),
     ("answer", "answered"),
-    ("look at the target", "keyframe_hit"),
+    ("look at target", "keyframe_hit"),
     ("window IoU", "window_iou"),
-    ("mask IoU on its frame", "decoded_iou"),
-    ("absent left empty", "absent_empty"),
+    ("mask IoU", "decoded_iou"),
+    ("absent empty", "absent_empty"),
 )
 _KIND_COLUMNS: Final = ("parsed", "answered", "keyframe_hit", "window_iou", "decoded_iou", "absent_empty")
 _STEPS: Final = (("When", "temporal"), ("Where", "spatial"), ("Words", "linguistic"), ("Action", "action"))
