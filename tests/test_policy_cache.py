@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,12 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration  #
 
 from tests.rolling import BUDGET, learned, write_video  # noqa: E402
 from vtscot.frames import Frames  # noqa: E402
-from vtscot.policy.cache import ROOM, Context, Counters, RoomyLayer, Slice  # noqa: E402
+from vtscot.policy.cache import ROOM, Context, Counters, ImageFeatures, RoomyLayer, Slice  # noqa: E402
 from vtscot.policy.features import FeatureStore, Lru  # noqa: E402
 from vtscot.policy.init import join  # noqa: E402
 from vtscot.policy.processor import PolicyProcessor, image_processor  # noqa: E402
 from vtscot.policy.settings import TinySettings  # noqa: E402
+from vtscot.policy.sharing import common_start, read_prompts  # noqa: E402
 from vtscot.policy.tiny import tiny_sam, tiny_vlm  # noqa: E402
 from vtscot.policy.tokenizer import VISION_START, episode_texts, train_tokenizer  # noqa: E402
 from vtscot.policy.tokens import Piece, encode_next, encode_prompt, encode_reply  # noqa: E402
@@ -224,3 +226,53 @@ def test_features_are_the_same_from_memory_that_is_too_small(
     assert (two.encoded_images, two.sam_frames) == (distinct, 2)
     assert (one.encoded_images, one.sam_frames) == (2 * distinct, 4)
     assert distinct < images  # spatial frames of the size of temporal ones are the same images
+
+
+def prompts(reader: Reader, frames: list[Frames], expressions: list[str]) -> list[Slice]:
+    slices = []
+    for video, expression in zip(frames, expressions, strict=True):
+        observation = learned().observations[0]
+        shown = reader.store.show(video, observation, "q")
+        piece = encode_prompt(observation, expression, 24, shown.patches, reader.processor, "q")
+        reader.pieces[len(slices)].append(piece)
+        reader.ids[len(slices)] += piece.input_ids.tolist()
+        images = reader.store.images([shown])[0]
+        slices.append(Slice(piece.input_ids, piece.mm_token_type_ids, piece.image_grid_thw, images))
+    return slices
+
+
+@pytest.mark.parametrize("alike", [True, False], ids=["one video", "two videos"])
+@pytest.mark.usefixtures("attention")
+def test_what_prompts_begin_with_alike_is_read_once(
+    policy: Any, processor: PolicyProcessor, video: Frames, tmp_path: Path, alike: bool
+) -> None:
+    other = video if alike else write_video(tmp_path, seed=3)
+    with torch.no_grad():
+        reader = Reader(policy, processor, video, 3)
+        slices = prompts(reader, [video, video, other], ["a red circle", "a red ring that leaves", "it"])
+        count = common_start(slices)
+        counters = Counters()
+        reader.context, hidden = read_prompts(Context(policy, processor.pad_id, 1, counters), slices)
+        reader.check(hidden, [0, 1, 2])
+        reader.check(reader.step([40, 41, 42], [True, False, True]), [0, 2])
+    total = sum(len(part.input_ids) for part in slices)
+    assert counters.prefilled_tokens == total - 2 * count
+    images = slices[0].mm_token_type_ids.nonzero().flatten()
+    assert count > int(images[-1]) if alike else 100 < count <= int(images[0])
+
+
+def test_what_is_alike_ends_between_images_and_before_the_end_of_a_prompt() -> None:
+    image, other = (ImageFeatures(torch.zeros(2, 4), ()) for _ in range(2))
+    ids, types = torch.tensor([5, 6, 9, 9, 7, 9, 9, 8]), torch.tensor([0, 0, 1, 1, 0, 1, 1, 0])
+    grids = torch.tensor([[1, 2, 4], [1, 2, 4]])
+
+    def part(ids: torch.Tensor, *images: ImageFeatures) -> Slice:
+        return Slice(ids, types[: len(ids)], grids[: len(images)], images)
+
+    whole = part(ids, image, image)
+    assert common_start([whole, whole]) == 7
+    assert common_start([whole, part(ids, image, other)]) == 5
+    assert common_start([whole, part(ids, other, image)]) == 2
+    assert common_start([whole, part(ids[:4], image)]) == 2  # a whole prompt leaves nothing to read
+    assert common_start([whole, part(ids + 1, image, image)]) == 0
+    assert common_start([whole, part(torch.cat([ids[:6], ids[6:] + 1]), image, image)]) == 5

@@ -134,17 +134,17 @@ def same(one: Rollout, other: Rollout) -> bool:
 def test_rollouts_are_the_same_alone_and_in_any_batch(
     policy: Any, processor: PolicyProcessor, video: Frames, short: Frames, sampling: Sampling
 ) -> None:
-    some, counts = asks(video, short, video), []
-    whole = list(roll(policy, processor, some, BUDGET, sampling, samples=3, batch_size=9))
+    some, counts = asks(video, short), []
+    whole = list(roll(policy, processor, some, BUDGET, sampling, samples=3, batch_size=6))
     assert [(r.ask.query_id, r.sample) for r in whole] == [(a.query_id, s) for a in some for s in range(3)]
-    for batch_size in (1, 2, 4):
+    for batch_size in (1, 4):
         counters = Counters()
         other = list(
             roll(policy, processor, some, BUDGET, sampling, samples=3, batch_size=batch_size, counters=counters)
         )
         assert all(same(one, two) and one.end == two.end for one, two in zip(whole, other, strict=True))
         counts.append(counters.prefilled_tokens)
-    assert counts[0] == counts[1] == counts[2]  # a query is read once also where its samples are not in one batch
+    assert counts[0] == counts[1]  # a query is read once also where its samples are not in one batch
     (alone,) = roll(policy, processor, some[1:2], BUDGET, sampling)
     assert same(alone, whole[3])
 

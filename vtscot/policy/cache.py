@@ -103,7 +103,8 @@ class Context:
     def repeat(self, times: int) -> Context:
         """A context with every row `times` times, side by side; this one can go on to be repeated."""
         wider = copy.copy(self)
-        wider.cache = Cache(layers=[copy.copy(layer) for layer in self.cache.layers])
+        wider.cache = Cache(layer_class_to_replicate=RoomyLayer)
+        wider.cache.layers = [copy.copy(layer) for layer in self.cache.layers]
         wider.cache.batch_repeat_interleave(times)
         wider.keep = self.keep.repeat_interleave(times, 0)
         wider.position = self.position.repeat_interleave(times, 0)
@@ -136,7 +137,7 @@ class Context:
             attention_mask=self._mask(new.to(self.device), full=bool(new.all())),
             position_ids=positions,
             past_key_values=self.cache,
-            mm_encoder_outputs={"image": _joined([image for part in slices for image in part.images])},
+            mm_encoder_outputs=_joined([image for part in slices for image in part.images]),
         )[0]
         return hidden[:, -1]
 
@@ -187,7 +188,10 @@ class Context:
         return torch.zeros_like(allowed, dtype=self.policy.dtype).masked_fill(~allowed, least)[:, None]
 
 
-def _joined(images: Sequence[ImageFeatures]) -> SimpleNamespace:
+def _joined(images: Sequence[ImageFeatures]) -> dict[str, SimpleNamespace]:
     """The features of many images as the model's own encoder would give them."""
+    if not images:
+        return {}
     levels = zip(*(image.deep for image in images), strict=True)
-    return SimpleNamespace(pooler_output=[image.pooled for image in images], deepstack_features=list(levels))
+    features = SimpleNamespace(pooler_output=[image.pooled for image in images], deepstack_features=list(levels))
+    return {"image": features}

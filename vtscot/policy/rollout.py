@@ -1,8 +1,9 @@
 """Rollouts: a policy looks, writes, looks again where it wants to, until it answers. Predict, eval and rl share them.
 
 Token in, token out: what was sampled is what goes on to be read, and what `Rollout.encoded` gives to be trained on.
-Nothing is read twice: the first observation goes into the key-value cache once per query and is widened over the
-samples, later turns add their own frames only, the rows of a batch go on together, and rows that are through leave it.
+Nothing is read twice: the first observation goes into the key-value cache once per query (what the queries of a batch
+begin with alike, once for all) and is widened over the samples, later turns add their own frames only, the rows of a
+batch go on together, and rows that are through leave it.
 The mask of a turn is that of the hidden state at its (last) `[SEG]`, as in `Policy.forward` over the whole episode.
 """
 
@@ -25,6 +26,7 @@ from vtscot.policy.cache import Context, Counters, Slice
 from vtscot.policy.features import FeatureStore, Shown
 from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.sampling import Sampling, turn_seed
+from vtscot.policy.sharing import read_prompts
 from vtscot.policy.tokens import Encoded, Piece, assemble, encode_next, encode_prompt
 from vtscot.policy.writing import Reply, Writer
 from vtscot.records import Episode, Observation, Selection, Turn
@@ -186,8 +188,8 @@ class _Roller:
         rows = {i: [replace(row, sample=sample) for sample in range(self.samples)] for i, row in enumerate(firsts)}
         going = [i for i, row in enumerate(firsts) if row.going]
         if going:
-            prompts = Context(self.policy, self.processor.pad_id, len(going), self.counters)
-            hidden = prompts.extend(self._slices([firsts[i] for i in going]))
+            empty = Context(self.policy, self.processor.pad_id, 1, self.counters)
+            prompts, hidden = read_prompts(empty, self._slices([firsts[i] for i in going]))
             for start in range(0, self.samples, self.batch_size):
                 some = range(self.samples)[start : start + self.batch_size]
                 wider = hidden.repeat_interleave(len(some), 0)
