@@ -12,7 +12,7 @@ import pytest
 
 from bench.__main__ import HERE, main, names
 
-ELSEWHERE = {"index"}  # run by tests/test_index.py, which looks at its figures
+ELSEWHERE = {"campaign", "index"}  # run by tests of their own, which look at the figures
 
 
 def numbers(value: object) -> list[float]:

@@ -9,10 +9,10 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -95,7 +95,7 @@ class Worker:
         return plant_all(kind, pool, self.verdict, self.measuring.seed, pool[share.start : share.stop])
 
 
-@cache
+@lru_cache(maxsize=1)
 def _worker(measuring: Measuring) -> Worker:
     return Worker(measuring)
 
@@ -152,8 +152,12 @@ def _measured(measuring: Measuring, judged: list[Judged], seconds: float, tallie
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that an interruption of this one ends."""
+def _pool(workers: int) -> Iterator[Executor]:
+    """Processes that an interruption of this one ends; one worker is a thread of this process."""
+    if workers == 1:
+        with ThreadPoolExecutor(1) as thread:
+            yield thread
+        return
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_deaf)
     try:
         yield pool
