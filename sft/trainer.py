@@ -73,11 +73,12 @@ class SftTrainer(Trainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = True  # our losses are divided by the numbers of the whole step
         self._sums = torch.zeros(len(_SUMS), dtype=torch.float64, device=arguments.device)
         self._folder = Path(arguments.output_dir) / CHECKPOINTS
-        self._since = (0, time.monotonic())  # step and time of the last log
+        self._since = (0, 0.0)  # step and time of the last log
 
     def get_train_dataloader(self) -> DataLoader:
         """The batches of this process: they are shared out already, so accelerate has nothing to do with them."""
         workers = self.recipe.loader_workers
+        self._since = (0, time.monotonic())
         return DataLoader(
             self.train_dataset,
             batch_sampler=self.batches,
@@ -145,8 +146,8 @@ class SftTrainer(Trainer):  # type: ignore[misc]
             logs |= self._told()
             if not math.isfinite(logs["loss"]):
                 raise PolicyError(
-                    f"the loss of step {self.state.global_step} is not a number; go on from the last checkpoint with a"
-                    " lower learning rate: --resume --set optimiser.lr=..."
+                    f"the loss of step {self.state.global_step} is not a number; train again with a"
+                    " lower learning rate: --set optimiser.lr=, and another --out"
                 )
         self.state.epoch = self.epoch_of(self.state.global_step)
         super().log(logs, start_time)
@@ -161,7 +162,7 @@ class SftTrainer(Trainer):  # type: ignore[misc]
         self._sums.zero_()
         step, now = self.state.global_step, time.monotonic()
         (before, begun), self._since = self._since, (step, now)
-        steps = max(step - before, 1)
+        steps = max(step - max(before, self._initial_global_step), 1)
         told = {name: named[name] / steps for name in (*TERMS, "right")}
         told["accuracy"] = told.pop("right")
         if named["visible"]:

@@ -59,3 +59,20 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """An open ledger of its own."""
     with Ledger(tmp_path / "ledger.sqlite") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def sft_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two demo videos with few and small frames per observation."""
+    from tests.sft import make_run
+
+    return make_run(tmp_path_factory.mktemp("sft") / "run")
+
+
+@pytest.fixture(scope="session")
+def sft_policy(sft_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny policy whose tokenizer knows the words of `sft_run`."""
+    pytest.importorskip("peft", reason="a policy needs the extra `train`")
+    from tests.sft import make_policy
+
+    return make_policy(tmp_path_factory.mktemp("sft-policy"), sft_run)

@@ -214,6 +214,8 @@ def _in_row(row: Row, read: Callable[..., T], *arguments: Any) -> T:
     try:
         return read(*arguments)
     except ValidationError as error:
-        raise DataError(f"row {row['id']}: {error.errors()[0]['msg']}") from error
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"row {row['id']}: {where + ': ' if where else ''}{first['msg']}") from error
     except (EpisodeError, MaskError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"row {row['id']}: {error}") from error

@@ -1,0 +1,140 @@
+"""`vtscot train sft` as it is called: what it prints, how it is interrupted, and in several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("accelerate", reason="training needs the extra `train`")
+pytest.importorskip("peft", reason="training needs the extra `train`")
+
+from tests.cli import vtscot  # noqa: E402
+from tests.sft import SMALL  # noqa: E402
+from vtscot.policy.load import load_policy  # noqa: E402
+from vtscot.sft.metrics import read_metrics  # noqa: E402
+from vtscot.sft.recipe import shipped  # noqa: E402
+
+CONFIGS = Path(__file__).resolve().parents[1] / "pipelines" / "accelerate"
+
+
+def write_recipe(path: Path, **changes: object) -> Path:
+    path.write_text(yaml.safe_dump({**SMALL, **changes}))
+    return path
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_recipe_trains(name: str, sft_run: Path, sft_policy: Path, tmp_path: Path) -> None:
+    """One step of the recipe as it is shipped, but for its length and the size of its batch."""
+    arguments = ["--data", sft_run, "--model", sft_policy, "--recipe", name, "--out", tmp_path / "out", "--json"]
+    sets = ["max_steps=1", "batch.effective=2", "batch.per_device=1", "loader_workers=1", "losses.points=64"]
+    flags = [flag for key in sets for flag in ("--set", key)]
+    ended = vtscot("train", "sft", *arguments, *flags, "--device", "cpu", timeout=600)
+    assert ended.code == 0, ended.err
+    told = ended.json()
+    assert told["steps"] == 1
+    assert told["trained"].get("language_model", 0) > 0
+    policy, _ = load_policy(told["policy"], "cpu")
+    assert (policy.config.lora is None) == (name == "sft_tiny")
+    assert "<svg" in Path(told["report"]).read_text()
+
+
+def wait_for(path: Path, process: subprocess.Popen[str], lines: int, seconds: float = 240) -> None:
+    """Until `path` has so many lines."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends and process.poll() is None:
+        if path.is_file() and len(path.read_text().splitlines()) >= lines:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path.name} did not get {lines} lines: {process.stderr and process.stderr.read()}")
+
+
+def test_an_interruption_saves_and_prints_the_command_that_goes_on(
+    sft_run: Path, sft_policy: Path, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path / "long.yaml", max_steps=400, save_every=1000)
+    out = tmp_path / "out"
+    words = ["train", "sft", "--data", sft_run, "--model", sft_policy, "--recipe", recipe, "--out", out]
+    command = [sys.executable, "-m", "vtscot", *map(str, words)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        wait_for(out / "metrics.jsonl", process, 2)
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=240)
+    assert process.returncode == 130, complaint
+    last = complaint.strip().splitlines()[-1]
+    assert last.startswith("vtscot: interrupted; go on with: vtscot train sft --data")
+    assert last.endswith("--resume")
+    (saved,) = (out / "checkpoints").iterdir()
+    done = len(read_metrics(out))
+    assert saved.name == f"checkpoint-{done}"
+    assert (out / "report.html").is_file()
+    assert not json.loads((out / "training.json").read_text())["finished"]
+
+
+def test_two_processes_have_the_losses_of_one(sft_run: Path, sft_policy: Path, tmp_path: Path) -> None:
+    """Two processes with a batch each (gloo, on a CPU) against one that accumulates both."""
+    still = {"trainable": {**SMALL["trainable"], "lora": {"r": 4, "alpha": 8, "dropout": 0.0}}, "max_steps": 2}
+    recipe = write_recipe(tmp_path / "still.yaml", **still)
+    words = ["train", "sft", "--data", sft_run, "--model", sft_policy, "--recipe", recipe, "--device", "cpu"]
+    alone = vtscot(*map(str, words), "--out", tmp_path / "one")
+    assert alone.code == 0, alone.err
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command = [*launch, "-m", "vtscot", *map(str, words), "--out", str(tmp_path / "two")]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=400, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    one, two = read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two")
+    assert len(one) == len(two) == 2
+    for left, right in zip(one, two, strict=True):
+        for name in ("loss", "lm", "bce", "dice", "object", "accuracy", "grad_norm", "lr", "tokens"):
+            assert right[name] == pytest.approx(left[name], rel=1e-4, abs=1e-6), name
+    assert ended.stdout.count("policy ") == 1  # one process speaks
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configs_are_accelerates(path: Path) -> None:
+    from accelerate.commands.config.config_args import ClusterConfig
+
+    config = ClusterConfig.from_yaml_file(str(path))
+    kinds = {"ddp": "MULTI_GPU", "fsdp": "FSDP", "zero3": "DEEPSPEED"}
+    assert config.distributed_type == kinds[path.stem]
+    assert config.mixed_precision == "bf16"
+    if path.stem == "fsdp":
+        from transformers.models.qwen3_vl import modeling_qwen3_vl
+
+        wrapped = config.fsdp_config["fsdp_transformer_layer_cls_to_wrap"].split(",")
+        assert all(hasattr(modeling_qwen3_vl, name) for name in wrapped)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["--set", "optimiser.rate=1"], 2, "pipelines/sft_tiny.yaml: optimiser.rate: Extra inputs"),
+        (["--recipe", "none"], 2, "there is no recipe none"),
+        (["--data", "no/such/thing/here"], 1, "is no run, no dataset's folder and no id of the Hub"),
+        (["--model", "no/such/policy/here"], 1, "no config of a policy"),
+        (["--device", "toaster"], 2, "no device 'toaster'"),
+        (["--report-to", "papyrus"], 2, "report_to.0: Input should be"),
+        (["--report-to", "wandb"], 2, "wandb is not installed"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line_with_the_way_out(
+    arguments: list[str], code: int, complaint: str, sft_run: Path, sft_policy: Path, tmp_path: Path
+) -> None:
+    given = {"--data": str(sft_run), "--model": str(sft_policy), "--out": str(tmp_path / "out")}
+    rest = [word for name, value in given.items() if name not in arguments for word in (name, value)]
+    ended = vtscot("train", "sft", *rest, *arguments)
+    assert ended.code == code, ended.err
+    assert complaint in ended.complaint
+    assert not (tmp_path / "out").exists()
