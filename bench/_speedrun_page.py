@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +20,7 @@ from vtscot.masks import Rle
 from vtscot.publish.outline import outline
 from vtscot.sft.metrics import read_metrics
 from vtscot.sources.registry import open_source
+from vtscot.tracks import MaskTrack
 
 CURVES: Final = ("lm", "accuracy", "bce", "dice", "iou", "object")
 SHOWN: Final = 6
@@ -49,6 +49,9 @@ def write_page(path: Path, result: Mapping[str, Any], out: Path) -> None:
     style = files("vtscot.publish").joinpath("templates", "report.css").read_text(encoding="utf-8")
     style += files("vtscot.evaluation").joinpath("templates", "scores.css").read_text(encoding="utf-8")
     style += ".curve { fill: none; stroke: var(--accent); stroke-width: 1.5; vector-effect: non-scaling-stroke; }"
+    style += (
+        ".wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 370px), 1fr)); } .one { display: block; }"
+    )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
     environment.filters["number"] = lambda value: "-" if value is None else f"{value:.3f}"
@@ -109,8 +112,15 @@ def _episode(answer: Answer, query: Any, index: Any, source: Any) -> dict[str, A
         truth = None if target is None else target.rle(answer.decoded)
         paths = {"truth": _outline(truth), "predicted": _outline(answer.rle)}
         picture = {"data": data, "width": width, "height": height, "frame": answer.decoded, **paths}
-    seen = [] if target is None else [list(span) for span in target.spans()]
-    return {"query": query, "answer": answer, "picture": picture, "seen": json.dumps(seen)}
+    return {"query": query, "answer": answer, "picture": picture, "seen": _seen(target)}
+
+
+def _seen(target: MaskTrack | None) -> str:
+    """When the target is seen, in words."""
+    spans = target.spans() if target is not None else ()
+    return (
+        "seen in " + ", ".join(f"{start} to {end}" for start, end in spans) if spans else "means nothing in the video"
+    )
 
 
 def _outline(mask: Rle | None) -> str:
