@@ -247,7 +247,7 @@ def _image_tokens(size: tuple[int, int], processor: PolicyProcessor, query_id: s
 def _piece(
     text: str, expression: str, images: Sequence[Image | Patches], processor: PolicyProcessor, query_id: str
 ) -> Piece:
-    _check_expression(expression, query_id)
+    check_expression(expression, query_id)
     _ = [_image_tokens(image.size, processor, query_id) for image in images]
     places = text.count(IMAGE)
     if places != len(images) or not images:
@@ -263,7 +263,7 @@ def _piece(
     return piece
 
 
-def _check_expression(expression: str, query_id: str) -> None:
+def check_expression(expression: str, query_id: str) -> None:
     """An expression comes from outside: a special token in it would be read as one."""
     for token in (*QWEN_SPECIALS, SEG):
         if token in expression:
