@@ -84,7 +84,7 @@ class SftRecipe(Frozen):
     losses: LossSettings = LossSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     batch: BatchSettings = BatchSettings()
-    epochs: float | None = Field(default=1.0, gt=0)
+    epochs: float | None = Field(default=None, gt=0)  # 1, where max_steps says nothing else
     max_steps: int | None = Field(default=None, ge=1)  # instead of epochs
     max_tokens: int = Field(default=8192, ge=1)  # longer records are left out, and counted
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -100,8 +100,8 @@ class SftRecipe(Frozen):
 
     @model_validator(mode="after")
     def _sound(self) -> SftRecipe:
-        if (self.epochs is None) == (self.max_steps is None):
-            raise ValueError("give either epochs or max_steps, and null for the other")
+        if self.epochs is not None and self.max_steps is not None:
+            raise ValueError("give either epochs or max_steps, not both")
         if self.budget_at_use not in PRESETS:
             raise ValueError(f"budget_at_use: no budget {self.budget_at_use!r}; there are {', '.join(PRESETS)}")
         return self
@@ -148,7 +148,8 @@ def read_recipe(
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{where}: {key + ': ' if key else ''}{first['msg']}") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{where}: {key + ': ' if key else ''}{reason}") from error
 
 
 def _text(name: str, known: tuple[str, ...]) -> tuple[str, str]:

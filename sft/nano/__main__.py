@@ -1,0 +1,38 @@
+"""`python -m vtscot.sft.nano --out DIR`: what `make nano` runs. Goes on where an earlier run in the folder stopped."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+
+from vtscot.errors import VtscotError
+from vtscot.sft.nano.settings import load_settings
+from vtscot.sft.nano.train import train
+
+
+def main() -> int:
+    """Exit code 0, 1 for an error, 130 when interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m vtscot.sft.nano", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; the policy is in its nano/")
+    parser.add_argument("--recipe", type=Path, default=Path(str(files("vtscot.pipelines") / "nano.yaml")))
+    parser.add_argument("--workers", type=int, default=2, help="processes that make the worlds")
+    told = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        folder = train(load_settings(told.recipe), told.out, lambda line: print(line, flush=True), told.workers)
+    except KeyboardInterrupt:
+        print(f"stopped; go on with: python -m vtscot.sft.nano --out {told.out}", file=sys.stderr)
+        return 130
+    except VtscotError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.2f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""From a video to a packed example: one observation, several expressions, a reply to each.
+
+An observation is that of a dialogue's first turn (a strip over the whole video and its middle frame, sharp) or of a
+later one (a strip of a window and a keyframe), each as a message of its own: nano knows no dialogue. What follows the
+images is different for every expression: the rest of the message, and the reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vtscot.budget import Budget
+from vtscot.episode import first_observation, look_observation
+from vtscot.policy.tokenizer import IMAGE, MESSAGE_END, MESSAGE_START, VISION_END
+from vtscot.policy.tokens import _shown_text
+from vtscot.records import Observation, Selection
+from vtscot.sft.nano.wording import PLAIN, Reply, Spot, add_place, add_seg, add_table, lead
+from vtscot.sft.nano.world import Clip, Query
+
+KINDS: Final = {
+    "appearance": 1.5,
+    "motion": 2.3,
+    "relation": 1.2,
+    "order": 0.8,
+    "change": 0.7,
+    "negation": 1.0,
+    "multiple": 1.6,
+    "none": 1.3,
+}
+"""How often a kind of query is asked: about as often as the demo asks it."""
+Rng = np.random.Generator
+SEEN_CELL: Final = 0.25  # a token shows the target if it covers this share of it, or half of what any token shows
+
+
+@dataclass
+class Answer:
+    """One expression about an observation, as numbers.
+
+    `ids` are the tokens after the images; `weights` of each token in the loss (0 for what is read). `looks` are
+    (position of the token that decides, number of the image to look at); `names` the decision of each token.
+    """
+
+    ids: list[int]
+    weights: list[float]
+    names: list[str]
+    looks: list[tuple[int, int]]
+    seg: int
+    query: Query
+    text: str
+    cells: list[npt.NDArray[np.bool_]]  # per image, row by row: tokens that show the target
+    seen: list[bool]  # per strip frame
+    present: bool  # on the sharp frame
+
+
+@dataclass
+class Example:
+    """A video's observation and the answers about it. Images are uint8 (H, W, 3), strip first, the sharp one last."""
+
+    clip: Clip
+    head: list[int]  # tokens up to the last image
+    system: list[int]
+    images: list[npt.NDArray[np.uint8]]
+    frames: list[int]
+    sharp: int  # number of the sharp frame in the clip's arrays
+    answers: list[Answer]
+
+
+class Tasks:
+    """Builds examples; `token` is an image token's side in pixels."""
+
+    def __init__(self, processor: Any, budget: Budget) -> None:
+        self.processor, self.tokenizer, self.budget = processor, processor.tokenizer, budget
+        self.token = processor.token_side
+
+    def example(self, clip: Clip, rng: Rng, queries: Sequence[tuple[Query, str]], look: bool) -> Example:
+        """The answers to `queries` about a first observation, or about a random window."""
+        observation = self._window(clip, rng, queries) if look else first_observation(clip.num_frames, self.budget)
+        frames = list(observation.indices)
+        sharp = clip.sharp_at.index(observation.decoded)
+        strip, detail = clip.array("strip"), clip.array("sharp")
+        images = [strip[t] for t in frames[:-1]] + [detail[sharp]]
+        turn = int(look)
+        text = _shown_text(turn, observation, "?", clip.num_frames, self.processor)
+        text = text[: text.rindex(VISION_END) + len(VISION_END)]
+        start = text.rindex(f"{MESSAGE_START}user")
+        tokens = [self._tokens(image) for image in images]
+        parts = text[start:].split(IMAGE)
+        expanded = parts[0] + "".join(IMAGE * n + part for n, part in zip(tokens, parts[1:], strict=True))
+        system = "" if turn else text[:start]
+        example = Example(clip, self._encode(expanded), self._encode(system), images, frames, sharp, [])
+        for query, said in queries:
+            example.answers.append(self._answer(clip, observation, turn, query, said, sharp))
+        return example
+
+    def pictures(self, clip: Clip, rng: Rng, strips: int) -> Example:
+        """Frames at random and one sharp image, with nothing asked: what is in them is known all the same."""
+        frames = sorted(int(t) for t in rng.permutation(clip.sharp_at)[:strips])
+        sharp = int(rng.integers(len(clip.sharp_at)))
+        images = [clip.array("strip")[t] for t in frames] + [clip.array("sharp")[sharp]]
+        return Example(clip, [], [], images, [*frames, clip.sharp_at[sharp]], sharp, [])
+
+    def _window(self, clip: Clip, rng: Rng, queries: Sequence[tuple[Query, str]]) -> Observation:
+        """A window around a kept sharp frame, where the first query's target is seen if it can be."""
+        targets = list(queries[0][0].targets)
+        seen = clip.array("seen")[targets].any(0) if targets else np.ones(clip.num_frames, bool)
+        frames = [t for t in clip.sharp_at if seen[t]]
+        if not frames or rng.random() < 0.15:
+            frames = clip.sharp_at
+        key = int(frames[rng.integers(len(frames))])
+        half = int(rng.integers(3, max(4, clip.num_frames // 3)))
+        start, end = max(0, key - int(rng.integers(1, half))), min(clip.num_frames - 1, key + int(rng.integers(1, half)))
+        return look_observation(Selection(start=start, end=end, keyframe=key), clip.num_frames, self.budget)
+
+    def _tokens(self, image: Any) -> int:
+        return int(image.shape[0] // self.token) * int(image.shape[1] // self.token)
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=False)) if text else []
+
+    def _answer(
+        self, clip: Clip, observation: Observation, turn: int, query: Query, said: str, sharp: int
+    ) -> Answer:
+        targets = list(query.targets)
+        frames = list(observation.indices)
+        key = frames[-1]
+        seen = (clip.array("seen")[targets] > 0).any(0) if targets else np.zeros(clip.num_frames, bool)
+        reply = self._reply(clip, query, said, frames, seen, sharp)
+        text = _shown_text(turn, observation, said, clip.num_frames, self.processor)
+        text = text[text.rindex(VISION_END) + len(VISION_END) :]
+        coded = self.tokenizer(text + reply.text + MESSAGE_END, add_special_tokens=False, return_offsets_mapping=True)
+        ids, offsets = coded["input_ids"], coded["offset_mapping"]
+        shift = len(text)
+        weights = [0.0 if end <= shift else PLAIN for _, end in offsets]
+        names = [""] * len(ids)
+        looks: list[tuple[int, int]] = []
+        for mark in reply.marks:
+            inside = [i for i, (s, e) in enumerate(offsets) if s < mark.end + shift and e > mark.start + shift]
+            for i in inside:
+                weights[i], names[i] = mark.weight, mark.name
+            if mark.frame is not None:
+                image = len(frames) - 1 if mark.sharp else frames.index(mark.frame)
+                looks.append((inside[0] if mark.name == "seg" else inside[0] - 1, image))
+        cells = self._cells(clip, targets, frames, sharp)
+        strip_seen = [bool(seen[t]) for t in frames[:-1]]
+        seg = next(i for i, name in enumerate(names) if name == "seg")
+        return Answer(list(ids), weights, names, looks, seg, query, said, cells, strip_seen, bool(seen[key]))
+
+    def _reply(
+        self, clip: Clip, query: Query, said: str, frames: list[int], seen: npt.NDArray[np.bool_], sharp: int
+    ) -> Reply:
+        targets = list(query.targets)
+        plural = len(targets) > 1
+        colours = [set(clip.looks[k]["colours"]) for k in targets]
+        first = clip.looks[targets[0]]["colours"][int(np.argmax(seen))] if targets else None
+        reply = Reply()
+        add_table(reply, lead(said, colours, first), {t: bool(seen[t]) for t in frames[:-1]}, plural)
+        key = frames[-1]
+        add_place(reply, key, self._spots(clip, targets, key, sharp), plural)
+        add_seg(reply, key)
+        return reply
+
+    def _spots(self, clip: Clip, targets: list[int], key: int, sharp: int) -> list[Spot]:
+        spots = []
+        for k in targets:
+            y, x = np.nonzero(clip.array("owners")[sharp] == k + 1)
+            if clip.array("seen")[k, key] and len(x):
+                side = clip.array("owners").shape[-1]
+                box = (x.min() / side, y.min() / side, (x.max() + 1) / side, (y.max() + 1) / side)
+                cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+                spots.append(Spot(clip.looks[k]["colours"][key], cx, cy, box[2] - box[0], box[3] - box[1]))
+        return spots
+
+    def _cells(self, clip: Clip, targets: list[int], frames: list[int], sharp: int) -> list[npt.NDArray[np.bool_]]:
+        covered = clip.array("cells")[targets].astype(np.int32).sum(0) if targets else None
+        cells = []
+        for t in frames[:-1]:
+            cells.append(_marked(covered[t]) if covered is not None else np.zeros(clip.array("cells").shape[2:], bool))
+        owners = clip.array("owners")[sharp]
+        rows, columns = (side // self.token for side in clip.array("sharp").shape[1:3])
+        import cv2
+
+        mask = np.isin(owners, [k + 1 for k in targets]).astype(np.float32) * 255
+        cells.append(_marked(cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)))
+        return [cell.reshape(-1) for cell in cells]
+
+
+def _marked(share: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Cells that show the target: those with at least half of what the fullest has."""
+    most = share.max()
+    return np.asarray(share >= max(1, 0.5 * most)) if most > 0 else np.zeros(share.shape, bool)
+
+
+def draw(clip: Clip, rng: Rng, count: int, kinds: dict[str, float]) -> list[tuple[Query, str]]:
+    """`count` expressions of a video: the kind first, then its template, then a claim and one of its wordings."""
+    by_kind: dict[str, dict[str, list[Query]]] = {}
+    for query in clip.queries:
+        if kinds.get(query.kind):
+            by_kind.setdefault(query.kind, {}).setdefault(_group(query), []).append(query)
+    names = sorted(by_kind)
+    shares = np.array([kinds[name] for name in names])
+    drawn = []
+    for _ in range(count):
+        groups = by_kind[names[int(rng.choice(len(names), p=shares / shares.sum()))]]
+        group = groups[sorted(groups)[int(rng.integers(len(groups)))]]
+        words = np.array([1.0 + 2 * min(query.words, 2) for query in group])
+        query = group[int(rng.choice(len(group), p=words / words.sum()))]
+        said = query.chosen if query.chosen and rng.random() < 0.5 else query.texts[int(rng.integers(len(query.texts)))]
+        drawn.append((query, said))
+    return drawn
+
+
+def _group(query: Query) -> str:
+    return query.template if query.kind != "none" or query.template == "absent look" else "none"

@@ -1,0 +1,232 @@
+"""The training of nano: worlds, tokenizer, level A on SAM 2, then the levels of `pipelines/nano.yaml`.
+
+Folder: `worlds/` (shards), `tokenizer/`, `sam.safetensors`, `state.safetensors` (where it stands, written every
+`save_every` steps), `metrics.jsonl` (every 50 steps, and measured on held-out videos), `curves.svg`, and `nano/`, the
+policy. Whatever is there already is used: a run that was stopped goes on where its state was saved. Every draw
+comes from (seed, level, step), so a run that was stopped makes the same policy as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from vtscot.budget import PRESETS
+from vtscot.policy.init import join
+from vtscot.policy.processor import PolicyProcessor, image_processor
+from vtscot.policy.tiny import tiny_sam, tiny_vlm
+from vtscot.sft.nano.batch import collate, pictures
+from vtscot.sft.nano.curves import write_curves
+from vtscot.sft.nano.measure import measure
+from vtscot.sft.nano.model import Warmup
+from vtscot.sft.nano.prompts import draw_masks, prompt_step
+from vtscot.sft.nano.settings import SHARD, Level, NanoSettings
+from vtscot.sft.nano.state import load_state, save_state
+from vtscot.sft.nano.tasks import KINDS, Example, Tasks, draw
+from vtscot.sft.nano.vocabulary import nano_tokenizer
+from vtscot.sft.nano.world import Clip, read_shards, write_shard
+
+BUDGET: Final = PRESETS["tiny"]
+WEIGHTS: Final = {"text": 1.0, "shows": 1.0, "looks": 0.7, "knows": 0.3, "prompt": 0.3, "mask": 1.0, "object": 0.5}
+WEIGHTS_SAM: Final = {"mask": 1.0, "object": 0.5, "iou": 0.5}
+LOG_EVERY: Final = 50
+WORDS_FROM: Final = 300  # videos whose expressions the tokenizer is trained on
+Say = Callable[[str], None]
+
+
+def train(settings: NanoSettings, out: Path, say: Say, workers: int = 1) -> Path:
+    """Train nano in `out`; returns the folder of the finished policy."""
+    out.mkdir(parents=True, exist_ok=True)
+    clips = make_worlds(settings, out / "worlds", say, workers)
+    held, clips = clips[: settings.held], clips[settings.held :]
+    processor = _processor(settings, clips, out / "tokenizer")
+    warm = _fresh(settings, processor)
+    _level_a(warm, settings, clips, held, out, say)
+    run = Run(warm, processor, settings, clips, held, out, say)
+    run.go()
+    folder = out / "nano"
+    save_nano(warm.policy, processor, folder)
+    write_curves(out / "metrics.jsonl", out / "curves.svg")
+    return folder
+
+
+def make_worlds(settings: NanoSettings, folder: Path, say: Say, workers: int) -> list[Clip]:
+    """The videos, made where they are missing."""
+    folder.mkdir(exist_ok=True)
+    token, sam, total = 2 * settings.sizes.patch, settings.sizes.sam_size, settings.held + settings.videos
+    missing = [
+        (folder / f"{start // SHARD:04d}.bin", range(start, min(start + SHARD, total)), BUDGET, token, sam)
+        for start in range(0, total, SHARD)
+        if not (folder / f"{start // SHARD:04d}.json").exists()
+    ]
+    if missing:
+        say(f"{len(missing)} shards of {SHARD} videos to make")
+    if workers == 1:
+        for job in missing:
+            write_shard(*job)
+    elif missing:
+        with ProcessPoolExecutor(workers) as pool:
+            for future in [pool.submit(write_shard, *job) for job in missing]:
+                future.result()
+    return list(read_shards(folder))[:total]
+
+
+def _processor(settings: NanoSettings, clips: Sequence[Clip], folder: Path) -> PolicyProcessor:
+    if not (folder / "tokenizer.json").is_file():
+        made = PolicyProcessor(image_processor(patch_size=settings.sizes.patch), nano_tokenizer(clips[:WORDS_FROM]))
+        made.save_pretrained(folder)
+    return PolicyProcessor.from_pretrained(folder)
+
+
+def _fresh(settings: NanoSettings, processor: PolicyProcessor) -> Warmup:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        parts = tiny_vlm(settings.sizes, processor), tiny_sam(settings.sizes)
+        return Warmup(join(*parts, processor.seg_id, settings.seed))
+
+
+def _level_a(warm: Warmup, settings: NanoSettings, clips: Any, held: Any, out: Path, say: Say) -> None:
+    """SAM 2 and the prompter, or what an earlier run made of them."""
+    path = out / "sam.safetensors"
+    parts = torch.nn.ModuleDict({"sam": warm.policy.sam, "prompter": warm.prompter})
+    if path.exists():
+        load_state(path, parts, None, [])
+        return
+    optimizer = torch.optim.AdamW(parts.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
+    log = _Log(out / "metrics.jsonl", say)
+    for step in range(settings.sam.steps):
+        rng = _rng(settings.seed, "sam", step)
+        terms = prompt_step(warm.policy, warm.prompter, draw_masks(clips, rng, settings.sam.frames, settings.sam.prompts))
+        _descend(optimizer, settings.sam.rate(step), sum(WEIGHTS_SAM[name] * terms[name] for name in WEIGHTS_SAM))
+        log.add("sam", step, terms)
+    with torch.no_grad():
+        found = prompt_step(warm.policy, warm.prompter, draw_masks(held, _rng(settings.seed, "sam held", 0), 48, 4))
+    log.write({"level": "sam", "step": settings.sam.steps, "measured": {k: float(v) for k, v in found.items()}})
+    save_state(path, parts, optimizer, [], {})
+
+
+def _rng(seed: int, level: str, step: int) -> np.random.Generator:
+    return np.random.default_rng((seed, *level.encode(), step))
+
+
+def _descend(optimizer: Any, rate: float, loss: Any) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("share", 1.0)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    torch.nn.utils.clip_grad_norm_(trained, 1.0)
+    optimizer.step()
+
+
+class Run:
+    """The levels after level A, from where they stand."""
+
+    def __init__(
+        self, warm: Warmup, processor: Any, settings: NanoSettings, clips: Sequence[Clip], held: Any, out: Path, say: Say
+    ) -> None:
+        self.warm, self.processor, self.settings, self.clips = warm, processor, settings, clips
+        self.tasks = Tasks(processor, BUDGET)
+        rng = _rng(settings.seed, "held", 0)
+        self.held = [self.tasks.example(clip, rng, draw(clip, rng, 6, KINDS), False) for clip in held]
+        self.state, self.log = out / "state.safetensors", _Log(out / "metrics.jsonl", say)
+        named = [(n, p) for n, p in warm.named_parameters() if not n.startswith("prompter.")]
+        late = ("policy.sam.", "policy.projector.")
+        groups = [[(n, p) for n, p in named if n.startswith(late) == last] for last in (False, True)]
+        self.names = [name for group in groups for name, _ in group]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for _, p in group], "share": share}
+                for group, share in zip(groups, (1.0, settings.sam_lr), strict=True)
+            ],
+            betas=(0.9, 0.98),
+            weight_decay=0.01,
+        )
+
+    def go(self) -> None:
+        """Train what is left."""
+        where = load_state(self.state, self.warm, self.optimizer, self.names) if self.state.exists() else {}
+        for number, level in enumerate(self.settings.levels):
+            if number < where.get("level", 0):
+                continue
+            begin = where.get("step", 0) if number == where.get("level") else 0
+            for step in range(begin, level.steps):
+                self._step(level, step)
+                if (step + 1) % self.settings.save_every == 0 or step + 1 == level.steps:
+                    save_state(self.state, self.warm, self.optimizer, self.names, {"level": number, "step": step + 1})
+                if (step + 1) % self.settings.measure_every == 0 or step + 1 == level.steps:
+                    self._measure(level, step)
+
+    def _step(self, level: Level, step: int) -> None:
+        rng = _rng(self.settings.seed, level.name, step)
+        look = bool(rng.random() < level.look)
+        system = not look and bool(rng.random() < level.system)
+        examples = list(self._examples(level, rng, look))
+        terms = self.warm(collate(examples, self.processor, system), level.masks)
+        if level.pictures:
+            shown = [self.tasks.pictures(self._any(rng), rng, 6) for _ in range(level.pictures)]
+            more = self.warm.pictures(*pictures(shown, self.processor.token_side))
+            terms["shows"] = (terms["shows"] + more) / 2
+        loss = sum(WEIGHTS[name] * term for name, term in terms.items() if name in WEIGHTS)
+        _descend(self.optimizer, level.rate(step), loss)
+        self.log.add(level.name, step, terms)
+
+    def _examples(self, level: Level, rng: np.random.Generator, look: bool) -> Iterator[Example]:
+        for _ in range(level.videos):
+            clip = self._any(rng)
+            yield self.tasks.example(clip, rng, draw(clip, rng, level.queries, level.kinds), look)
+
+    def _any(self, rng: np.random.Generator) -> Clip:
+        return self.clips[int(rng.integers(len(self.clips)))]
+
+    def _measure(self, level: Level, step: int) -> None:
+        found = measure(self.warm, self.held, self.processor)
+        self.log.write({"level": level.name, "step": step + 1, "measured": found})
+
+
+class _Log:
+    """Means of the terms every `LOG_EVERY` steps, and whatever is measured, one JSON object per line."""
+
+    def __init__(self, path: Path, say: Say) -> None:
+        self.path, self.say = path, say
+        self.sums: dict[str, float] = {}
+        self.count, self.start = 0, time.monotonic()
+
+    def add(self, level: str, step: int, terms: dict[str, Any]) -> None:
+        for name, term in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(term.detach())
+        self.count += 1
+        if (step + 1) % LOG_EVERY == 0:
+            means = {name: total / self.count for name, total in self.sums.items()}
+            self.write({"level": level, "step": step + 1, **means})
+            self.sums, self.count = {}, 0
+
+    def write(self, row: dict[str, Any]) -> None:
+        row["seconds"] = time.monotonic() - self.start
+        line = json.dumps({key: _short(value) for key, value in row.items()})
+        with self.path.open("a") as file:
+            file.write(line + "\n")
+        self.say(line)
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _short(part) for key, part in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def save_nano(policy: Any, processor: Any, folder: Path) -> None:
+    """The policy in float16, with its budget; the processor beside it."""
+    policy.config.budget = BUDGET.model_dump(mode="json")
+    whole = {name: value.clone() for name, value in policy.state_dict().items()}
+    policy.half().save_pretrained(folder)
+    policy.float().load_state_dict(whole)
+    policy.config.dtype = torch.float32
+    processor.save_pretrained(folder)
