@@ -15,7 +15,8 @@ of the cores; `cpu` is what this process alone used.
 * `sharp`: the spatial pass with 8 sharp frames and the target outlined; 4 targets per video, so that a marked frame is
   shared by about 5 queries. In practice a spatial pass shows 1 to 5 frames.
 
-Memory is the process's resident set at 25%, 50% and 100% of the requests.
+Memory is the process's resident set at 25%, 50% and 100% of the requests. `ledger` is what one request takes there, in
+bytes, to stay below 8192; the answers of the local server are short, a long one adds its own length.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ BUDGET = Budget(temporal_frames=SHOWN, spatial_frames=SHOWN)
 
 @dataclass(frozen=True)
 class Figure:
-    """One run: seconds, CPU seconds, share of the ideal throughput, and resident MiB at 25%, 50% and 100%."""
+    """One run: seconds, CPU seconds, the ideal seconds, resident MiB at 25%, 50% and 100%, ledger bytes a request."""
 
     name: str
     requests: int
@@ -66,6 +67,7 @@ class Figure:
     cpu: float
     ideal: float
     memory: tuple[float, ...]
+    ledger: int
 
     @property
     def share(self) -> float:
@@ -177,7 +179,9 @@ def run(name: str, work: Sequence[Moment], ask: Pass, *, distinct: bool = False)
     ):
         seconds, cpu, memory = asyncio.run(timed(ledger, url))
         assert ledger.usage().answers == len(work)
-    return Figure(name, len(work), seconds, cpu, len(work) / IN_FLIGHT * DELAY_S, memory)
+        ledger.close()
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+    return Figure(name, len(work), seconds, cpu, len(work) / IN_FLIGHT * DELAY_S, memory, size // len(work))
 
 
 def main() -> None:
@@ -201,7 +205,7 @@ def main() -> None:
         print(
             f"{figure.name:9} {figure.requests} requests of {SHOWN} frames in {figure.seconds:.2f} s,"
             f" {figure.share:.1%} of the ideal {figure.ideal:.0f} s;"
-            f" cpu {figure.cpu:.1f} s; resident MiB at 25/50/100%: {memory}"
+            f" cpu {figure.cpu:.1f} s; resident MiB at 25/50/100%: {memory}; {figure.ledger} bytes of ledger each"
         )
 
 

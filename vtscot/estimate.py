@@ -39,7 +39,7 @@ def estimate(recipe: Recipe, scratch: Path, say: Progress) -> dict[str, Any]:
 
 
 def sent_for(recipe: Recipe, observation: Observation) -> dict[str, int]:
-    """Requests and images that one turn costs: a question per pass, every frame once, and the blind grounding."""
+    """Requests and images that one turn costs: a question per pass, every frame once, and what verifies it."""
     requests = images = 0
     if recipe.teacher.name == "openai":
         from vtscot.teacher.passes import PASSES
@@ -47,4 +47,6 @@ def sent_for(recipe: Recipe, observation: Observation) -> dict[str, int]:
         requests, images = len(PASSES), len(observation.frames)
     if recipe.verify.grounder == "openai":
         requests, images = requests + 1, images + 1
+    if recipe.verify.judge == "openai":
+        requests += 1
     return {"requests": requests, "images": images}

@@ -235,7 +235,8 @@ class Grounding(Frozen):
     """What the blind grounder made of one turn: boxes on the decoded frame, and how their mask scored.
 
     `ceiling` is the IoU the same segmenter reaches from the ground-truth boxes; a frame whose ceiling is too low
-    to tell a wrong thought from a weak segmenter is not gradable. No boxes means "not here".
+    to tell a wrong thought from a weak segmenter is not gradable. No boxes means "not here". `window_iou` is the mean
+    along the answer's window, where the segmenter can follow a mask; `window_ceiling` what it reaches there.
     """
 
     turn: Index
@@ -244,6 +245,8 @@ class Grounding(Frozen):
     iou: float = Field(ge=0, le=1)
     ceiling: float = Field(ge=0, le=1)
     gradable: bool
+    window_iou: float | None = Field(default=None, ge=0, le=1)
+    window_ceiling: float | None = Field(default=None, ge=0, le=1)
 
 
 class Verdict(Frozen):

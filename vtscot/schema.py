@@ -18,6 +18,7 @@ from vtscot.files import write_text
 from vtscot.recipe import Recipe
 from vtscot.records import Episode, Outcome, Plan, Record, Verdict
 from vtscot.teacher.passes import PASSES
+from vtscot.verify.judge import EntailAnswer
 from vtscot.verify.openai import GroundAnswer
 
 
@@ -31,7 +32,11 @@ def models() -> Mapping[str, type[BaseModel]]:
         "record": Record,
         "verdict": Verdict,
     }
-    return named | {f"answer-{each.name}": each.answer for each in PASSES} | {"answer-ground": GroundAnswer}
+    return (
+        named
+        | {f"answer-{each.name}": each.answer for each in PASSES}
+        | {"answer-ground": GroundAnswer, "answer-entail": EntailAnswer}
+    )
 
 
 def schema_text(model: type[BaseModel]) -> str:

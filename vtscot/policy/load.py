@@ -29,7 +29,7 @@ def load_policy(
     """
     place = policy_folder(name)
     wanted = choose_device(device)
-    policy = Policy.from_pretrained(place, dtype=_dtype(dtype, wanted))
+    policy = Policy.from_pretrained(place, dtype=choose_dtype(dtype, wanted))
     processor = PolicyProcessor.from_pretrained(place)
     return policy.to(wanted).eval(), processor
 
@@ -58,7 +58,8 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def _dtype(dtype: str, device: torch.device) -> torch.dtype | str:
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype | str:
+    """The type of that name, or "auto" for the stored one; on a CPU auto is float32. UsageError for another name."""
     if dtype == "auto":
         return torch.float32 if device.type == "cpu" else "auto"
     if dtype not in _DTYPES:

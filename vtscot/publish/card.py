@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 REJECTED: Final = "rejected"
 SECTIONS: Final = ("budget", "mining", "seed", "teacher", "verify")
 """The parts of a recipe that say how episodes were made; the rest says where and how fast."""
-PRIVATE: Final = frozenset({"root", "base_url", "path", "api_key", "key"})
+PRIVATE: Final = frozenset({"root", "base_url", "path", "checkpoint", "device", "api_key", "key"})
 HUB_LICENCES: Final = re.compile(r"cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-[234]\.0|apache-2\.0|mit|pddl|odc-by")
 SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 

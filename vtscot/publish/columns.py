@@ -60,6 +60,8 @@ FEATURES: Final[dict[str, Feature]] = {
     "ceiling": _FLOAT,
     "ious": _list(_FLOAT),  # one per turn; null where nothing was grounded
     "ceilings": _list(_FLOAT),
+    "window_iou": _FLOAT,  # mean along the answer's window; null where the segmenter cannot follow
+    "window_ceiling": _FLOAT,
     "kept": _FLAG,
     "reason": _TEXT,
     "checks": _TEXT,  # JSON: list of {name, passed, detail, value, threshold}

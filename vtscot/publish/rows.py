@@ -124,6 +124,8 @@ def _verdict_columns(verdict: Verdict, turns: int) -> Row:
         "ceiling": verdict.groundings[-1].ceiling if verdict.groundings else None,
         "ious": [grounding and grounding.iou for grounding in graded],
         "ceilings": [grounding and grounding.ceiling for grounding in graded],
+        "window_iou": verdict.groundings[-1].window_iou if verdict.groundings else None,
+        "window_ceiling": verdict.groundings[-1].window_ceiling if verdict.groundings else None,
         "kept": verdict.kept,
         "reason": verdict.reason,
         "checks": _json([_plain(check) for check in verdict.checks]),

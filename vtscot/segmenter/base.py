@@ -7,7 +7,8 @@ wholly outside the image give a mask all the same (empty where nothing of the bo
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,26 @@ class Segmenter(Protocol):
 
     def segment(self, image: Image, box: Box) -> Mask:
         """The mask (H, W) of the object that `box` surrounds on `image` (H, W, 3)."""
+        ...
+
+
+class Images(Protocol):
+    """Images by index, read when they are asked for; all have one size."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Image: ...
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """A segmenter that can also follow what it found through a video."""
+
+    def track(self, images: Images, start: int, masks: Sequence[Mask]) -> Iterator[tuple[int, Mask]]:
+        """(index, mask (H, W)) once for every image: `start`, the later ones, then the earlier ones.
+
+        `masks` are those of one or more targets on image `start`; what comes is their union.
+        """
         ...
 
 

@@ -49,8 +49,8 @@ class Measuring:
 
     def prepare(self) -> None:
         """Read the annotations, once for all processes; DataError where they hold nothing to measure on."""
-        if self.verify.grounder == "openai":
-            raise UsageError("what is measured here is offline: choose --set verify.grounder=words")
+        if "openai" in (self.verify.grounder, self.verify.judge):
+            raise UsageError("what is measured here is offline: choose --set verify.grounder=words, and no judge")
         sources = ((split, open_source(self.source, self.root, split)) for split in self.splits)
         queries = [len(ensure_index(source, self.indexes / split).queries) for split, source in sources]
         if not sum(queries):
@@ -69,9 +69,9 @@ class Worker:
     """One process's copy of the good episodes, and the verifier."""
 
     def __init__(self, measuring: Measuring) -> None:
-        self.measuring = measuring
+        self.measuring, verify = measuring, measuring.verify
         self.grounder = open_grounder(measuring.verify.grounder, None)
-        self.segmenter = open_segmenter(measuring.verify.segmenter)
+        self.segmenter = open_segmenter(verify.segmenter, verify.checkpoint, verify.device, verify.dtype)
         self.cases: list[Case] = []
         for split in measuring.splits:
             source, index = open_source(measuring.source, measuring.root, split), open_index(measuring.indexes / split)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from vtscot.errors import UsageError
 from vtscot.verify.base import Grounder
+from vtscot.verify.judge import open_judge
 from vtscot.verify.verifier import CHECKS, verify
 
 if TYPE_CHECKING:
     from vtscot.endpoint.client import ChatClient
 
-__all__ = ["CHECKS", "open_grounder", "verify"]
+__all__ = ["CHECKS", "open_grounder", "open_judge", "verify"]
 
 
 def open_grounder(name: str, client: ChatClient | None, seed: int = 0) -> Grounder:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
@@ -22,6 +22,10 @@ class VerifySettings(Frozen):
 
     grounder: str = "words"
     segmenter: str = "grabcut"
+    checkpoint: str | None = None  # of a segmenter with weights: a folder or an id of the Hub
+    device: str = "auto"
+    dtype: str = "auto"
+    judge: Literal["none", "openai"] = "none"  # who reads expression and thought for entailment, besides
     max_pixels: int = Field(default=1 << 19, gt=0)  # area of the image that grounder and segmenter see
     min_iou: float = Field(default=0.3, ge=0, le=1)  # of the grounded mask with the target's
     min_ratio: float = Field(default=0.7, ge=0, le=1)  # that IoU over the segmenter's ceiling, on the answer's frame
@@ -36,6 +40,8 @@ class VerifySettings(Frozen):
     min_visible: float = Field(default=0.0005, ge=0, le=1)  # share of the frame from which a target is plainly visible
     min_window_precision: float = Field(default=0.5, ge=0, le=1)  # share of the answer's window that shows the target
     min_window_iou: float = Field(default=0.4, ge=0, le=1)  # of the answer's window with the frames that show it
+    window_frames: int = Field(default=12, ge=0)  # of the answer's window that a tracker is followed to; 0: none
+    min_window_ratio: float = Field(default=0.6, ge=0, le=1)  # IoU along the window, over what the tracker reaches
     min_expression_share: float = Field(default=0.6, ge=0, le=1)  # of the expression's content words, in a thought
     max_repetition: float = Field(default=0.5, ge=0, le=1)  # shared word triples of two turns' thoughts
     max_part_repetition: float = Field(default=0.7, ge=0, le=1)  # the same of one part, from 20 words on

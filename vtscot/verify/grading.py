@@ -19,8 +19,9 @@ import numpy as np
 from vtscot.frames import Frames
 from vtscot.pieces import box_of, fitted, pieces, split
 from vtscot.records import Box, Episode, Grounding
-from vtscot.segmenter.base import Image, Mask, Segmenter
+from vtscot.segmenter.base import Image, Mask, Segmenter, Tracker
 from vtscot.tracks import MaskTrack
+from vtscot.verify.along import along_window
 from vtscot.verify.base import BlindView, Grounder, ShownImage, Ungroundable, VerifySettings
 
 LARGE_PIECE: Final = 0.1
@@ -131,6 +132,10 @@ async def grade(
     found = segment_all(view.image, scaled(boxes, view), segmenter)
     area = float(truth.mean())
     visible = area >= settings.min_visible
+    window = None
+    if turn == len(episode.turns) - 1 and target and settings.window_frames and isinstance(segmenter, Tracker):
+        selection = episode.turns[turn].selection
+        window = along_window(selection, view.frame, target, frames, found, ceiling.mask, segmenter, settings)
     grounding = Grounding(
         turn=turn,
         frame=view.frame,
@@ -138,6 +143,8 @@ async def grade(
         iou=iou_of(union(found, truth.shape), truth),
         ceiling=ceiling.iou,
         gradable=ceiling.iou >= settings.min_ceiling and (visible or bool(boxes)),
+        window_iou=window and window[0],
+        window_ceiling=window and window[1],
     )
     return Graded(grounding, visible, area, least_part(found, truth, ceiling.mask), why)
 

@@ -18,6 +18,7 @@ from vtscot.verify import text
 from vtscot.verify.acts import check_action
 from vtscot.verify.base import Grounder, VerifySettings
 from vtscot.verify.grading import Graded, grade
+from vtscot.verify.judge import Judge, check_entailment
 
 CHECKS: Final = (
     "format",
@@ -35,7 +36,9 @@ CHECKS: Final = (
     "gradable",
     "grounding",
     "targets",
+    "along-window",
     "earlier-grounding",
+    "entailment",
 )
 """Names of all checks, in the order in which they are made."""
 
@@ -48,6 +51,7 @@ async def verify(
     grounder: Grounder,
     segmenter: Segmenter,
     settings: VerifySettings,
+    judge: Judge | None = None,
 ) -> Verdict:
     """Whether the episode is kept, and why not; `target` is None for a no-target query.
 
@@ -57,7 +61,7 @@ async def verify(
     graded = [
         await grade(episode, turn, target, frames, grounder, segmenter, settings) for turn in range(len(episode.turns))
     ]
-    checks += _grounding_checks(graded, settings)
+    checks += [*_grounding_checks(graded, settings), await check_entailment(episode, judge)]
     reason = next((check.name for check in checks if not check.passed), None)
     return Verdict(
         kept=reason is None,
@@ -139,6 +143,7 @@ def _grounding_checks(graded: Sequence[Graded], settings: VerifySettings) -> lis
         _check_gradable(graded, settings),
         _check_ratio("grounding", [judged] if judged else [], settings, settings.min_ratio),
         _check_targets(judged, settings),
+        _check_along(graded[-1], settings),
         _check_ratio("earlier-grounding", earlier, settings, settings.min_earlier_ratio),
     ]
 
@@ -176,6 +181,18 @@ def _check_ratio(name: str, turns: Sequence[Graded], settings: VerifySettings, l
     passed = ratio >= least and worst.iou >= floor
     detail = f"turn {worst.turn}, frame {worst.frame}: IoU {worst.iou:.3f} of a ceiling of {worst.ceiling:.3f}"
     return Check(name=name, passed=passed, value=min(ratio, 1e6), threshold=least, detail=detail)
+
+
+def _check_along(last: Graded, settings: VerifySettings) -> Check:
+    """What was found is found along the answer's window too, as far as the segmenter can follow it."""
+    iou, ceiling = last.grounding.window_iou, last.grounding.window_ceiling
+    if iou is None or ceiling is None:
+        return Check(name="along-window", passed=True, detail="the segmenter does not follow")
+    if ceiling < settings.min_ceiling:
+        return Check(name="along-window", passed=True, detail=f"the segmenter itself reaches {ceiling:.3f} only")
+    ratio, least = iou / ceiling, settings.min_window_ratio
+    detail = f"IoU {iou:.3f} along the window, of a ceiling of {ceiling:.3f}"
+    return Check(name="along-window", passed=ratio >= least, value=min(ratio, 1e6), threshold=least, detail=detail)
 
 
 def _check_targets(judged: Graded | None, settings: VerifySettings) -> Check:
