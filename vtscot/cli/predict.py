@@ -147,7 +147,10 @@ def _predictor(asked: Asked, say: Progress) -> Predictor:
     from vtscot.policy.load import load_policy
     from vtscot.policy.predict import budget_of
     from vtscot.policy.sampling import Sampling
+    from vtscot.policy.tokens import check_expression
 
+    for place, query in enumerate(asked.queries):
+        check_expression(query, f"query {place}")
     if asked.model == NANO:
         say.note(DEMONSTRATION)
     policy, processor = load_policy(asked.model, asked.device, asked.dtype)
