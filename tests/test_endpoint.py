@@ -104,6 +104,7 @@ def test_a_refused_parameter_is_left_out(ledger: Ledger, message: str, gone: str
         pytest.param(f"Here it is:\n```\n{GOOD}\n```\nI hope it helps {{}}.", id="fenced_with_words"),
         pytest.param(f"<think>It could be {{red}} or {{}}</think>\n{GOOD}", id="after_musings"),
         pytest.param(f"The answer: {GOOD} as asked.", id="in_words"),
+        pytest.param('{"colour": "blue"}, or rather not</think>' + GOOD, id="musings_that_begin_with_an_answer"),
     ],
 )
 def test_json_is_dug_out(text: str) -> None:
@@ -113,6 +114,25 @@ def test_json_is_dug_out(text: str) -> None:
 def test_reasoning_does_not_disturb(ledger: Ledger) -> None:
     with ScriptedServer(good, [completion(GOOD, reasoning_content="Hmm {", reasoning="Hmm")]) as server:
         assert one(ledger, settings(server.base_url)) == "red"
+
+
+def test_reasoning_is_kept_and_never_taken_for_the_answer(ledger: Ledger) -> None:
+    replies = [
+        completion(None, reasoning_content=GOOD),
+        completion("", reasoning=GOOD),
+        completion(f"<think>{GOOD}"),
+        completion("{}", finish_reason="length", reasoning_content=GOOD),
+    ]
+    for number, reply in enumerate(replies):
+        with ScriptedServer(good, [reply]) as server:
+            request = dataclasses.replace(REQUEST, system=f"Answer {number}.")
+            results, _ = ask(ledger, settings(server.base_url, max_answers=1), request)
+            assert isinstance(results[0], TeacherError), results
+            assert results[0].reason in ("empty", "not-json", "cut-off")
+    assert ledger.usage().answers == len(replies)
+    stored = ledger.answer(dataclasses.replace(REQUEST, system="Answer 0.").key(settings(None).asks(), 0))
+    assert stored is not None
+    assert json.loads(stored)["choices"][0]["message"]["reasoning_content"] == GOOD
 
 
 def test_content_in_parts_is_read(ledger: Ledger) -> None:

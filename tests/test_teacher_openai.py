@@ -8,6 +8,7 @@ import dataclasses
 import io
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from vtscot.grammar import parse_turn, render_turn
 from vtscot.ledger import Ledger
 from vtscot.masks import Rle
 from vtscot.records import Fact, Plan, Query, Selection, Step, Thought
-from vtscot.teacher.base import TraceTask
+from vtscot.teacher.base import PassTokens, TraceTask
 from vtscot.teacher.hints import direction, hints
 from vtscot.teacher.openai import OpenAITeacher, with_keyframe
 from vtscot.teacher.passes import PASSES
@@ -128,6 +129,65 @@ def changed(name: str, value: object) -> Callable[[Body], str]:
         return json.dumps({**answer, **({name: value} if name in answer else {})})
 
     return brain
+
+
+def test_a_single_request_per_turn_gives_the_whole_thought(task: TraceTask, ledger: Ledger) -> None:
+    async def run(url: str) -> tuple[Plan, tuple[Thought, ...]]:
+        teacher = OpenAITeacher(ChatClient(settings(url), ledger), "single", PassTokens(single=777))
+        try:
+            return await teacher.trace(task)
+        finally:
+            await teacher.close()
+
+    with ScriptedServer() as server:
+        plan, thoughts = asyncio.run(run(server.base_url))
+        assert len(server.requests) == len(PLAN.steps)
+        for turn, body in enumerate(server.requests):
+            observed = observations(plan, BUDGET)[turn]
+            assert shown(body) == [frame.index for frame in observed.frames]
+            assert body["max_tokens"] == 777
+            sharp = [frame.role in ("spatial", "keyframe") for frame in observed.frames]
+            marked = [is_marked(pixels(url)) for url in images(body)]
+            seen = [task.target is not None and task.target.rle(f.index) is not None for f in observed.frames]
+            assert marked == [one and two for one, two in zip(sharp, seen, strict=True)], "only sharp frames are marked"
+        assert "temporal" in (schema_of(server.requests[0]) or {})["properties"]
+    episode = episode_of(task.query, plan, thoughts, BUDGET)
+    assert [parse_turn(render_turn(turn)) for turn in episode.turns] == list(episode.turns)
+    assert thoughts[0].temporal in texts(server.requests[1]), "a later turn knows the earlier thought"
+
+
+@pytest.mark.parametrize("name", ["temporal", "spatial", "linguistic"])
+def test_every_pass_has_its_own_template_schema_and_budget(task: TraceTask, ledger: Ledger, name: str) -> None:
+    async def run(url: str) -> None:
+        tokens = PassTokens(temporal=101, spatial=102, linguistic=103)
+        teacher = OpenAITeacher(ChatClient(settings(url), ledger), tokens=tokens)
+        await teacher.trace(task)
+        await teacher.close()
+
+    with ScriptedServer() as server:
+        asyncio.run(run(server.base_url))
+        bodies = asked(server, name)
+        assert {body["max_tokens"] for body in bodies} == {{"temporal": 101, "spatial": 102, "linguistic": 103}[name]}
+        own = {"temporal": {"temporal", "keyframe"}, "spatial": {"spatial"}, "linguistic": {"linguistic", "action"}}
+        assert set((schema_of(bodies[0]) or {})["properties"]) == own[name]
+
+
+def test_the_temporal_pass_is_told_its_window_in_frames_that_were_shown(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer() as server:
+        trace(task, ledger, server.base_url)
+        hint = re.search(r"window that matters now is frames (\d+) to (\d+)", texts(asked(server, "temporal")[0]))
+    assert hint is not None
+    assert set(map(int, hint.groups())) <= set(task.observations[0].indices)
+
+
+def test_variants_are_other_questions_and_a_budget_is_part_of_one(task: TraceTask, ledger: Ledger) -> None:
+    with ScriptedServer() as server:
+        trace(task, ledger, server.base_url)
+        trace(dataclasses.replace(task, variant=1), ledger, server.base_url)
+        assert len(server.requests) == 12
+        assert len({body["seed"] for body in server.requests}) == 12
+        trace(dataclasses.replace(task, variant=1), ledger, server.base_url)
+        assert len(server.requests) == 12
 
 
 def test_every_step_gets_a_thought_fit_for_an_episode(task: TraceTask, ledger: Ledger) -> None:

@@ -29,11 +29,12 @@ from vtscot.publish import PublishContext, Published, publish
 from vtscot.publish.figures import Figures
 from vtscot.recipe import Recipe, changed_recipe
 from vtscot.records import Outcome, Query
-from vtscot.replay import MISSING, need, replay
+from vtscot.replay import need, replay
 from vtscot.run import Run, open_run, reopen_run, run_recipe, write_failures
+from vtscot.segmenter import WEIGHTS
 from vtscot.sources.base import Source
 from vtscot.sources.registry import open_source
-from vtscot.stages import Done, Job, mine_query, process
+from vtscot.stages import MISSING, Done, Job, mine_query, process
 
 
 @dataclass
@@ -99,9 +100,11 @@ def open_recipe_source(recipe: Recipe, root: Path) -> Source:
 
 
 def cores(recipe: Recipe) -> int:
-    """Worker processes: as the recipe says, else one per core this process may use."""
+    """Worker processes: as the recipe says, else one per core this process may use, or one that has the weights."""
     if recipe.workers is not None:
         return recipe.workers
+    if recipe.verify.segmenter in WEIGHTS:
+        return 1  # one copy of the weights
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -23,7 +23,7 @@ from vtscot.segmenter import open_segmenter
 from vtscot.sources.registry import open_source
 from vtscot.stages import Done, Job, Tools, process
 from vtscot.teacher import open_teacher
-from vtscot.verify import open_grounder
+from vtscot.verify import open_grounder, open_judge
 
 R = TypeVar("R")
 Stage = Callable[[Job, Tools], Coroutine[Any, Any, R]]
@@ -49,9 +49,18 @@ class Workplace:
             recipe=recipe,
             source=open_source(recipe.source.name, self.source_root, recipe.source.split),
             index=open_index(self.index),
-            teacher=open_teacher(recipe.teacher.name, client, recipe.teacher.style),
+            teacher=open_teacher(
+                recipe.teacher.name,
+                client,
+                recipe.teacher.style,
+                mode=recipe.teacher.mode,
+                tokens=recipe.teacher.pass_tokens,
+            ),
             grounder=open_grounder(recipe.verify.grounder, client, recipe.seed),
-            segmenter=open_segmenter(recipe.verify.segmenter),
+            segmenter=open_segmenter(
+                recipe.verify.segmenter, recipe.verify.checkpoint, recipe.verify.device, recipe.verify.dtype
+            ),
+            judge=open_judge(recipe.verify.judge, client, recipe.seed),
             client=client,
         )
 

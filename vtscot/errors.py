@@ -3,6 +3,8 @@
 Exit codes of the command line: 0 done, 1 failure (`VtscotError`), 2 usage (`UsageError`), 130 interrupted.
 """
 
+COST_REACHED = "max-cost"  # why a query was not asked
+
 
 class VtscotError(Exception):
     """Something the user can act on; its text is one line."""
@@ -47,6 +49,18 @@ class TeacherError(VtscotError):
         super().__init__(message)
         self.reason = reason
         self.retryable = retryable
+
+
+class CostError(TeacherError):
+    """The limit of what a run may cost is reached: what is not asked yet waits for a higher one."""
+
+    def __init__(self, limit: float, spent: float) -> None:
+        message = f"not asked: {spent:.4f} are spent and the limit is {limit:g}"
+        super().__init__(message, reason=COST_REACHED, retryable=True)
+
+
+class StoppedError(VtscotError):
+    """A build that stopped at its cost limit, with everything saved; the same command with a higher one goes on."""
 
 
 class EndpointError(VtscotError):

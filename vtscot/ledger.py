@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import queue
 import sqlite3
@@ -37,22 +38,44 @@ CREATE TABLE IF NOT EXISTS outcomes (
     query_id TEXT PRIMARY KEY, input_digest TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, outcome TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+_BATCHES: Final = """
+CREATE TABLE IF NOT EXISTS batches (
+    name TEXT PRIMARY KEY, requests TEXT NOT NULL, file_id TEXT, batch_id TEXT, made REAL NOT NULL);
+"""  # younger than version 1, and read by nobody who does not know it
 _USAGE: Final = """
-WITH texts AS (SELECT CAST(response AS TEXT) AS body FROM answers),
-     bodies AS (SELECT CASE WHEN json_valid(body) THEN body ELSE '{}' END AS body FROM texts)
-SELECT count(*), sum(json_extract(body, '$.usage.prompt_tokens')), sum(json_extract(body, '$.usage.completion_tokens'))
-FROM bodies
+WITH texts AS (SELECT CAST(response AS TEXT) AS body, summary FROM answers),
+     valid AS (SELECT CASE WHEN json_valid(body) THEN body ELSE '{}' END AS body,
+                      CASE WHEN json_valid(summary) THEN summary ELSE '{}' END AS summary FROM texts),
+     counts AS (
+        SELECT coalesce(nullif(json_extract(body, '$.usage.prompt_tokens'), 0),
+                        iif(json_type(body, '$.choices') = 'array', json_extract(summary, '$.tokens[0]'), 0)) AS input,
+               coalesce(nullif(json_extract(body, '$.usage.completion_tokens'), 0),
+                        iif(json_type(body, '$.choices') = 'array', json_extract(summary, '$.tokens[1]'), 0)) AS output,
+               coalesce(json_extract(summary, '$.batch'), 0) AS batch FROM valid)
+SELECT count(*), sum(input), sum(output), sum(batch * input), sum(batch * output) FROM counts
 """
 _Write = tuple[str, tuple[object, ...], "Future[None]"]
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What all stored answers cost, as far as the server counted tokens."""
+    """The tokens of all stored answers, as the server counted them, else as they were estimated."""
 
     answers: int
     input_tokens: int
     output_tokens: int
+    batch_input_tokens: int = 0  # of these, through the Batch API
+    batch_output_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class OpenBatch:
+    """A file of requests on its way: `requests` are summaries by key. The ids are known once the server gave them."""
+
+    name: str
+    requests: dict[str, str]
+    file_id: str | None = None
+    batch_id: str | None = None
 
 
 def explain(error: BaseException, path: Path) -> RunError:
@@ -95,10 +118,30 @@ class Ledger:
         """`store` for an event loop. Once called it happens, even where the waiting task is cancelled."""
         await asyncio.wrap_future(self._store(key, summary, response, latency_s))
 
+    def check(self) -> None:
+        """Raises what the last write met, where it failed: nothing more should be paid for then."""
+        if self._writer is not None and self._writer.failure is not None:
+            raise self._writer.failure
+
     def usage(self) -> Usage:
         """Sums over all stored answers."""
-        row = self._row(_USAGE) or (0, 0, 0)
-        return Usage(answers=row[0], input_tokens=int(row[1] or 0), output_tokens=int(row[2] or 0))
+        row = self._row(_USAGE) or (0, 0, 0, 0, 0)
+        return Usage(row[0], *(int(value or 0) for value in row[1:]))
+
+    async def asave_batch(self, batch: OpenBatch) -> None:
+        """Commit what is known of a batch, in the place of what was known before."""
+        sql = "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?)"
+        text = json.dumps(batch.requests)
+        await asyncio.wrap_future(self._write(sql, batch.name, text, batch.file_id, batch.batch_id, time.time()))
+
+    async def adrop_batch(self, name: str) -> None:
+        """Commit that nothing is awaited of a batch any more."""
+        await asyncio.wrap_future(self._write("DELETE FROM batches WHERE name = ?", name))
+
+    def open_batches(self) -> list[OpenBatch]:
+        """The batches whose answers are not all here, oldest first."""
+        rows = self._rows("SELECT name, requests, file_id, batch_id FROM batches ORDER BY made, name")
+        return [OpenBatch(name, json.loads(text), file_id, batch_id) for name, text, file_id, batch_id in rows]
 
     def outcome(self, query_id: str, input_digest: str) -> Outcome | None:
         """How the query ended, where it was worked on with the same input."""
@@ -181,6 +224,7 @@ class _Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.failure: RunError | None = None
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._connection = _create(path)
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -220,9 +264,11 @@ class _Writer:
         except Exception as error:  # whoever waits must hear of it, whatever it is
             with contextlib.suppress(sqlite3.Error):
                 self._connection.rollback()
+            self.failure = explain(error, self._path)
             for *_, future in batch:
                 future.set_exception(explain(error, self._path))
         else:
+            self.failure = None
             for *_, future in batch:
                 future.set_result(None)
 
@@ -263,6 +309,7 @@ def _create(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=FULL")
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+        connection.executescript(_BATCHES)
     except sqlite3.Error as error:
         connection.close()
         raise explain(error, path) from error

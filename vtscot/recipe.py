@@ -37,11 +37,34 @@ RUNTIME: Final = frozenset(
         "teacher.max_answers",
         "teacher.backoff_s",
         "teacher.max_wait_s",
+        "verify.device",
+        "teacher.input_price",
+        "teacher.output_price",
+        "teacher.batch_price_factor",
+        "teacher.pixels_per_token",
+        "teacher.expected_output_tokens",
+        "teacher.expected_latency_s",
+        "teacher.max_cost",
+        "teacher.batch",
+        "teacher.batch_quiet_s",
+        "teacher.batch_poll_s",
+        "teacher.batch_requests",
+        "teacher.batch_bytes",
     }
 )
 
 
-LATER: Final[dict[str, object]] = {"teacher.style": "full"}
+LATER: Final[dict[str, object]] = {
+    "teacher.style": "full",
+    "teacher.mode": "passes",
+    "teacher.n_best": 1,
+    "verify.checkpoint": None,
+    "verify.dtype": "auto",
+    "verify.judge": "none",
+    "verify.window_frames": 12,
+    "verify.min_window_ratio": 0.6,
+    **{f"teacher.pass_tokens.{name}": None for name in ("temporal", "spatial", "linguistic", "single")},
+}
 """Settings that earlier runs do not know, with the value that means what those runs did: no part of an identity, so
 that such a run can be gone on with."""
 
@@ -83,12 +106,14 @@ class Recipe(Frozen):
     def _a_model_is_named(self) -> Recipe:
         if self.asks_a_model and self.teacher.model is None:
             raise ValueError("the endpoint needs a model: name one with --model")
+        if self.teacher.n_best > 1 and self.teacher.name != "openai":
+            raise ValueError("teacher.n_best needs a model: the oracle writes the same each time")
         return self
 
     @property
     def asks_a_model(self) -> bool:
         """False where everything is offline: then the work is arithmetic, and goes to processes."""
-        return self.teacher.name == "openai" or self.verify.grounder == "openai"
+        return "openai" in (self.teacher.name, self.verify.grounder, self.verify.judge)
 
     def flat(self) -> dict[str, object]:
         """All settings as dotted keys."""

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from vtscot.drivers import Workplace, in_processes
 from vtscot.episode import observations
 from vtscot.run import Run
-from vtscot.stages import Done, Job, Tools, process
-
-MISSING: Final = "not-in-ledger"  # the reason a client that may not send gives
+from vtscot.stages import MISSING, Done, Job, Tools, process
 
 
 @dataclass(frozen=True)

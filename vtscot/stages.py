@@ -1,21 +1,24 @@
 """What happens to one query: it is mined, a teacher traces its plan, then the episode is verified blind.
 
 `process` turns a `Job` into an `Outcome`, whatever happens to it on the way; only what makes going on pointless
-(`EndpointError`, a full disk, an interruption) leaves it as an exception.
+(`EndpointError`, a full disk, an interruption) leaves it as an exception. Where the recipe wants the best of several
+traces, all are written and verified at once, each with answers of its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Final
 
 from vtscot import __version__
 from vtscot.budget import Budget
 from vtscot.endpoint.client import ChatClient
 from vtscot.episode import episode_of, observations
-from vtscot.errors import EpisodeError, FrameError, TeacherError
+from vtscot.errors import COST_REACHED, EpisodeError, FrameError, TeacherError
 from vtscot.frames import Frames
 from vtscot.index import Index
 from vtscot.mining import MiningSettings, mine
@@ -28,6 +31,9 @@ from vtscot.teacher.base import Teacher, TraceTask
 from vtscot.tracks import MaskTrack, TrackTable
 from vtscot.verify import verify
 from vtscot.verify.base import Grounder
+from vtscot.verify.judge import Judge
+
+MISSING: Final = "not-in-ledger"  # why a client that may not send has no answer
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Tools:
     teacher: Teacher
     grounder: Grounder
     segmenter: Segmenter
+    judge: Judge | None = None
     client: ChatClient | None = None  # what teacher and grounder share where they ask a model
     frames: Callable[[str], Frames] = field(init=False)
     track: Callable[[str], MaskTrack] = field(init=False)
@@ -82,7 +89,7 @@ def mine_query(query: Query, index: Index, settings: MiningSettings, budget: Bud
     return mine(query, len(index.videos[query.video].frames), target, others, settings, budget)
 
 
-async def trace(job: Job, tools: Tools) -> tuple[Plan, Episode]:
+async def trace(job: Job, tools: Tools, variant: int = 0) -> tuple[Plan, Episode]:
     """Have the teacher write the thoughts of a plan; it may settle on other candidate keyframes."""
     query, budget = job.query, tools.recipe.budget
     task = TraceTask(
@@ -93,6 +100,7 @@ async def trace(job: Job, tools: Tools) -> tuple[Plan, Episode]:
         target=tools.target(query),
         objects=tools.others(query),
         seed=tools.recipe.seed,
+        variant=variant,
     )
     plan, thoughts = await tools.teacher.trace(task)
     return plan, episode_of(query, plan, thoughts, budget)
@@ -108,6 +116,7 @@ async def grade(query: Query, plan: Plan, episode: Episode, tools: Tools) -> Out
         tools.grounder,
         tools.segmenter,
         tools.recipe.verify,
+        tools.judge,
     )
     provenance = Provenance(
         vtscot=__version__,
@@ -121,11 +130,41 @@ async def grade(query: Query, plan: Plan, episode: Episode, tools: Tools) -> Out
 
 
 async def process(job: Job, tools: Tools) -> Done:
-    """Trace and verify one query."""
+    """Trace and verify one query, as often as the recipe says, and keep the best."""
+    if tools.client is not None and tools.client.purse.reached:
+        return Done(_failed(job.query, COST_REACHED, "not asked: the cost limit is reached", retryable=True), 0.0, 0.0)
+    count = tools.recipe.teacher.n_best
+    results = await asyncio.gather(*(_attempt(job, tools, i) for i in range(count)), return_exceptions=True)
+    done: list[Done] = []
+    for result in results:  # all are waited for: an answer on its way is paid for already
+        if isinstance(result, BaseException):
+            raise result
+        done.append(result)
+    return Done(
+        best([one.outcome for one in done]), sum(d.trace_seconds for d in done), sum(d.verify_seconds for d in done)
+    )
+
+
+def best(outcomes: Sequence[Outcome]) -> Outcome:
+    """Kept before rejected before failed, then by IoU on the answer's frame; the first of equals.
+
+    One that waits for money, or for answers that may not be asked for now, makes all wait: the choice must not depend
+    on where a limit fell.
+    """
+    waiting = [outcome for outcome in outcomes if outcome.reason in (COST_REACHED, MISSING)]
+    return waiting[0] if waiting else min(outcomes, key=_rank)
+
+
+def _rank(outcome: Outcome) -> tuple[int, bool, float]:
+    iou = outcome.record.verdict.keyframe_iou if outcome.record is not None else None
+    return ("kept", "rejected", "failed", "skipped").index(outcome.state), not outcome.retryable, -(iou or 0.0)
+
+
+async def _attempt(job: Job, tools: Tools, variant: int) -> Done:
     begun = time.perf_counter()
     traced = begun
     try:
-        plan, episode = await trace(job, tools)
+        plan, episode = await trace(job, tools, variant)
         traced = time.perf_counter()
         outcome = await grade(job.query, plan, episode, tools)
     except TeacherError as error:

@@ -16,6 +16,7 @@ from vtscot.endpoint.faults import Fault, brief
 
 M = TypeVar("M", bound=BaseModel)
 _FENCED: Final = re.compile(r"```[a-zA-Z]*\s*(\{.*?\})\s*```", re.DOTALL)
+_UNENDED: Final = re.compile(r"\A\s*<think>")
 _MUSING: Final = re.compile(r"\A.*</think>", re.DOTALL)
 
 
@@ -72,11 +73,16 @@ def content_of(raw: bytes) -> str:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """The JSON object in `text`: all of it, in a code fence, or after the model's musings."""
+    """The JSON object in `text`: after the model's musings, if it has any; all of it, in a code fence, or in words.
+
+    Musings that never end are no answer, whatever stands in them.
+    """
     said = _MUSING.sub("", text)
+    if said == text and _UNENDED.match(text):
+        raise BadAnswer("not-json", "the answer is nothing but the model's musings: raise max_output_tokens")
     fenced = _FENCED.search(said)
     start = said.find("{")
-    for candidate in (text, said, fenced[1] if fenced else "", said[start:] if start >= 0 else ""):
+    for candidate in (said, fenced[1] if fenced else "", said[start:] if start >= 0 else "", text):
         try:
             value, _ = json.JSONDecoder().raw_decode(candidate.strip())
         except (ValueError, RecursionError):

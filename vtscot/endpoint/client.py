@@ -5,25 +5,33 @@ JSON, against the schema) stays there too, and another one is asked for under th
 `max_answers` over all runs: resuming replays the same answers and pays only for what is missing, and a higher
 `max_answers` asks again. A body that is no completion at all (an error page) is kept but never counts as an answer.
 
+With `batch`, and as long as an earlier build's batches are open, requests travel in files (`vtscot.endpoint.batch`);
+keys, answers and what becomes of them are the same.
+
 The API key lives in the HTTP client only; it is struck out of everything that is stored or said.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from vtscot.endpoint.answers import BadAnswer, envelope_fault, read_answer, usage_of
+from vtscot.endpoint.answers import BadAnswer, envelope_fault, read_answer
+from vtscot.endpoint.batch import Batches
 from vtscot.endpoint.dialect import Dialect, body
 from vtscot.endpoint.faults import TIME_OUT, Fault, brief, classify, pause, shown_url
 from vtscot.endpoint.images import ImageStore
+from vtscot.endpoint.price import Purse, Tokens, counted, expected, spent_before
 from vtscot.endpoint.request import Request
 from vtscot.endpoint.settings import EndpointSettings
 from vtscot.errors import EndpointError, TeacherError, UsageError
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
+_Try = Callable[[Request, Dialect, str, int], Awaitable[tuple[bytes, Fault | None]]]
 KEY_VARIABLE: Final = "OPENAI_API_KEY"
 NO_KEY: Final = "none"  # what local servers are sent, which want no key
 
@@ -46,6 +55,7 @@ class Stats:
     answered: int = 0
     from_ledger: int = 0
     unusable: int = 0
+    faults: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
 
@@ -57,14 +67,24 @@ class ChatClient:
     """
 
     def __init__(
-        self, settings: EndpointSettings, ledger: Ledger, *, api_key: str | None = None, offline: bool = False
+        self,
+        settings: EndpointSettings,
+        ledger: Ledger,
+        *,
+        api_key: str | None = None,
+        offline: bool = False,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         if settings.model is None:
             raise UsageError("the endpoint needs a model: name one with --model")
         self.settings = settings
         self.ledger = ledger
         self.stats = Stats()
+        self.purse = Purse(settings, 0.0 if offline else _spent(ledger, settings))
         self._offline = offline
+        self._say = say
+        self._batches: Batches | None = None
+        self._looked = False  # for batches of an earlier build
         self._key = api_key if offline else _checked_key(api_key or os.environ.get(KEY_VARIABLE), settings)
         self._images = ImageStore()
         self._slots = asyncio.Semaphore(settings.concurrency)
@@ -99,7 +119,10 @@ class ChatClient:
         raise TeacherError(f"{request.label}: {bad}", reason=bad.reason, retryable=bad.again)
 
     async def close(self) -> None:
-        """Close connections and threads."""
+        """Close connections and threads. Batches on their way go on at the server."""
+        if self._batches is not None:
+            await self._batches.close()
+            self._batches = None
         self._images.close()
         if self._client is not None:
             await self._client.close()
@@ -114,19 +137,35 @@ class ChatClient:
                 return stored, None
             if self._offline:
                 raise TeacherError(f"{request.label}: the ledger has no answer", reason="not-in-ledger", retryable=True)
-            urls = await self._images.urls(request.pictures)  # before the slot: others are in flight meanwhile
-            async with self._slots:
-                return await self._send(request, urls, key, answer)
+            if (batches := self._open_batches()) is not None and (self.settings.batch or batches.holds(key)):
+                return await self._insist(request, key, answer, partial(self._enqueue, batches))
+            held = self.purse.hold(expected(request, self.settings), batch=False)
+            try:
+                urls = await self._images.urls(request.pictures)  # before the slot: others are in flight meanwhile
+                async with self._slots:  # kept while waiting, to slow down with the server
+                    self.ledger.check()
+                    return await self._insist(request, key, answer, partial(self._try, urls))
+            finally:
+                self.purse.release(held)
 
-    async def _send(self, request: Request, urls: Sequence[str], key: str, answer: int) -> tuple[bytes, Dialect]:
-        """Send until a chat completion comes and is stored; the slot is kept while waiting, to slow down with it."""
+    def _open_batches(self) -> Batches | None:
+        """The batches of this client: those it makes, and those that an earlier build left open."""
+        if not self._looked:
+            self._looked = True
+            if self.settings.batch or self.ledger.open_batches():
+                self._batches = Batches(self)
+                self._batches.resume()
+        return self._batches
+
+    async def _insist(self, request: Request, key: str, answer: int, attempt_once: _Try) -> tuple[bytes, Dialect]:
+        """Send until a chat completion comes and is stored."""
         settings, attempt = self.settings, 0
         while True:
             dialect = self._dialect
-            content = body(request, urls, key, settings, dialect)
-            raw, fault = await self._try(request, content, key, answer)
+            raw, fault = await attempt_once(request, dialect, key, answer)
             if fault is None:
                 return raw, dialect
+            self.stats.faults += 1
             if fault.refusal and self._adapted(dialect, fault):
                 continue
             attempt += 1
@@ -134,18 +173,56 @@ class ChatClient:
                 raise self._error(request, fault)
             await asyncio.sleep(pause(key, attempt, settings.backoff_s, settings.max_wait_s, fault.wait_s))
 
-    async def _try(self, request: Request, content: bytes, key: str, answer: int) -> tuple[bytes, Fault | None]:
+    async def _try(
+        self, urls: Sequence[str], request: Request, dialect: Dialect, key: str, answer: int
+    ) -> tuple[bytes, Fault | None]:
         """One attempt: the raw body, stored, and what is wrong with it."""
         begun = time.monotonic()
-        raw, fault = await self._post(content)
+        raw, fault = await self._post(body(request, urls, key, self.settings, dialect))
         if fault is not None:
             return raw, fault
         latency = time.monotonic() - begun
-        await self.ledger.astore(key, request.summary(self.settings.asks(), answer), raw, latency_s=latency)
+        guess = expected(request, self.settings)
+        tokens = guess.input, len(raw) // 4
+        await self.ledger.astore(
+            key, request.summary(self.settings.asks(), answer, tokens=tokens), raw, latency_s=latency
+        )
         fault = envelope_fault(raw)
         if fault is None:
-            self._count(raw)
+            self._count(raw, guess, batch=False)
         return raw, fault
+
+    async def _enqueue(
+        self, batches: Batches, request: Request, dialect: Dialect, key: str, answer: int
+    ) -> tuple[bytes, Fault | None]:
+        """One attempt in a batch; the money for it is set aside until it has ended."""
+        if batches.holds(key):
+            return await batches.result(key)
+        guess = expected(request, self.settings)
+        held = self.purse.hold(guess, batch=True)
+        try:
+            with batches.preparing():
+                urls = await self._images.urls(request.pictures)
+                content = body(request, urls, key, self.settings, dialect)
+            tokens = guess.input, guess.output
+            batches.add(key, content, request.summary(self.settings.asks(), answer, tokens=tokens, batch=True))
+            self.stats.sent += 1
+            return await batches.result(key)
+        finally:
+            self.purse.release(held)
+
+    async def take(self, key: str, summary: str, raw: bytes) -> Fault | None:
+        """Store an answer that came in a batch."""
+        await self.ledger.astore(key, summary, raw)
+        fault = envelope_fault(raw)
+        if fault is None:
+            self._count(raw, Tokens(*json.loads(summary)["tokens"]), batch=True)
+        return fault
+
+    def say(self, text: str) -> None:
+        """Tell whoever watches."""
+        if self._say is not None:
+            self._say(text)
 
     async def _post(self, content: bytes) -> tuple[bytes, Fault | None]:
         """The body of the server's answer, without the key should the server repeat it."""
@@ -155,7 +232,7 @@ class ChatClient:
         self.stats.sent += 1
         try:
             async with asyncio.timeout(self.settings.timeout_s):
-                response = await self._http().post("/chat/completions", content=content, cast_to=httpx2.Response)
+                response = await self.http().post("/chat/completions", content=content, cast_to=httpx2.Response)
         except TimeoutError:
             return b"", TIME_OUT
         except APIError as error:
@@ -164,9 +241,10 @@ class ChatClient:
             self._note(reached=fault.reason not in ("connection", "time-out"), unreachable=fault.unreachable)
             return b"", fault
         self._note(reached=True, unreachable=False)
-        return self._struck_bytes(response.content), None
+        return self.struck(response.content), None
 
-    def _http(self) -> AsyncOpenAI:
+    def http(self) -> AsyncOpenAI:
+        """The HTTP client; nothing else holds the key for long."""
         if self._client is None:
             import httpx2
             from openai import AsyncOpenAI
@@ -178,11 +256,12 @@ class ChatClient:
                 raise UsageError(f"--base-url {shown_url(url or '')} is not an address: {error}") from error
         return self._client
 
-    def _count(self, raw: bytes) -> None:
-        prompt, completion = usage_of(raw)
+    def _count(self, raw: bytes, guess: Tokens, *, batch: bool) -> None:
+        tokens = counted(raw, guess)
         self.stats.answered += 1
-        self.stats.input_tokens += prompt
-        self.stats.output_tokens += completion
+        self.stats.input_tokens += tokens.input
+        self.stats.output_tokens += tokens.output
+        self.purse.pay(tokens, batch=batch)
 
     def _note(self, *, reached: bool, unreachable: bool) -> None:
         self._reached = self._reached or reached
@@ -212,13 +291,23 @@ class ChatClient:
         return TeacherError(f"{request.label}: {url}: {detail}", reason=fault.reason, retryable=fault.again)
 
     def _shown_url(self) -> str:
-        return shown_url(str(self._http().base_url))
+        return shown_url(str(self.http().base_url))
 
     def _struck(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key and self._key != NO_KEY else text
+        return self.struck(text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
 
-    def _struck_bytes(self, raw: bytes) -> bytes:
-        return raw.replace(self._key.encode(), b"***") if self._key and self._key != NO_KEY else raw
+    def struck(self, raw: bytes) -> bytes:
+        """`raw` without the key, should the server repeat it, as it is or as JSON or a URL spell it."""
+        if not self._key or self._key == NO_KEY:
+            return raw
+        for spelling in {self._key, json.dumps(self._key)[1:-1], quote(self._key, safe="")}:
+            raw = raw.replace(spelling.encode(), b"***")
+        return raw
+
+
+def _spent(ledger: Ledger, settings: EndpointSettings) -> float:
+    """What the run's answers have cost so far; they are only counted where there are prices."""
+    return spent_before(ledger.usage(), settings) if settings.input_price is not None else 0.0
 
 
 def _checked_key(key: str | None, settings: EndpointSettings) -> str:

@@ -68,7 +68,7 @@ def body(request: Request, urls: Sequence[str], key: str, settings: EndpointSett
     message: dict[str, Any] = {
         "model": settings.model,
         "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": _joined(parts)}],
-        dialect.limit: settings.max_output_tokens,
+        dialect.limit: request.max_output_tokens or settings.max_output_tokens,
     }
     if settings.temperature is not None and "temperature" not in dialect.without:
         message["temperature"] = settings.temperature

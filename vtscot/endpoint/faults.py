@@ -55,7 +55,7 @@ def classify(error: APIError) -> Fault:
     from openai import APIConnectionError, APIStatusError, APITimeoutError
 
     if isinstance(error, APIStatusError):
-        return _by_status(error.status_code, _message(error), error.response.headers)
+        return by_status(error.status_code, _message(error), error.response.headers)
     if isinstance(error, APITimeoutError):
         return TIME_OUT
     cause = error.__cause__ or error
@@ -74,7 +74,8 @@ def _message(error: APIStatusError) -> str:
     return f"{message} ({', '.join(named)})" if named else message
 
 
-def _by_status(status: int, message: str, headers: Mapping[str, str]) -> Fault:
+def by_status(status: int, message: str, headers: Mapping[str, str]) -> Fault:
+    """The fault behind a status other than 200."""
     detail = f"HTTP {status}: {message}"
     if status == 429 and _QUOTA in message:
         return Fault("rate-limited", detail, again=False, cure="the account's quota is used up")

@@ -28,7 +28,8 @@ OUTLINE: Final = "magenta"
 class Picture:
     """One image of a request: frame `index`, at most `max_pixels` large, with the target outlined where it is given.
 
-    `digest` identifies the unmarked frame; `load` decodes it (RGB, already within `max_pixels`).
+    `digest` identifies the unmarked frame; `load` decodes it (RGB, already within `max_pixels`). `size` is the frame's
+    (width, height) as stored, where it is known.
     """
 
     digest: str
@@ -36,6 +37,12 @@ class Picture:
     max_pixels: int
     load: Callable[[], Image.Image] = field(compare=False, repr=False)
     outline: Rle | None = None
+    size: tuple[int, int] | None = field(default=None, compare=False)
+
+    @property
+    def pixels(self) -> int:
+        """Area of the image that goes out, as far as it is known; for estimates only."""
+        return min(self.max_pixels, self.size[0] * self.size[1]) if self.size is not None else self.max_pixels
 
     @property
     def marks(self) -> str | None:
@@ -56,7 +63,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Request:
-    """One question. `label` names it to people (query, turn, pass) and is not part of the key."""
+    """One question. `label` names it to people (query, turn, pass) and is not part of the key.
+
+    `variant` tells several wanted answers to the same question apart. `max_output_tokens` None: the endpoint's.
+    """
 
     label: str
     system: str
@@ -64,6 +74,8 @@ class Request:
     schema_name: str
     schema: Mapping[str, Any]
     seed: int = 0
+    variant: int = 0
+    max_output_tokens: int | None = None
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -81,13 +93,23 @@ class Request:
             "seed": self.seed,
             "answer": answer,
         }
+        if self.variant:  # left out where they say nothing: such keys are as they always were
+            canonical["variant"] = self.variant
+        if self.max_output_tokens is not None:
+            canonical["max_output_tokens"] = self.max_output_tokens
         text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
-    def summary(self, asks: Mapping[str, object], answer: int) -> str:
-        """What the ledger keeps of the request, for people: a few hundred bytes, whatever was asked."""
+    def summary(
+        self, asks: Mapping[str, object], answer: int, *, tokens: tuple[int, int] = (0, 0), batch: bool = False
+    ) -> str:
+        """What the ledger keeps of the request: a few hundred bytes, whatever was asked.
+
+        `tokens` in and out are an estimate, for servers that do not count.
+        """
         frames = [[p.index, p.digest[:16], p.max_pixels, (p.marks or "")[:16]] for p in self.pictures]
         facts = {"label": self.label, "answer": answer, "asks": asks, "schema": self.schema_name, "frames": frames}
+        facts |= {"tokens": tokens, **({"batch": True} if batch else {})}
         return json.dumps(facts, separators=(",", ":"), ensure_ascii=False)
 
 

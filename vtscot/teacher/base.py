@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pydantic import Field
+
 from vtscot.endpoint.settings import EndpointSettings
-from vtscot.records import Observation, Plan, Query, Thought
+from vtscot.records import Frozen, Observation, Plan, Query, Thought
 
 if TYPE_CHECKING:
     from vtscot.frames import Frames
@@ -19,16 +21,36 @@ if TYPE_CHECKING:
 
 
 Style = Literal["full", "brief"]
+Mode = Literal["passes", "single"]
+
+
+class PassTokens(Frozen):
+    """The most new tokens of each pass's answer; None: the endpoint's `max_output_tokens`."""
+
+    temporal: int | None = Field(default=None, gt=0)
+    spatial: int | None = Field(default=None, gt=0)
+    linguistic: int | None = Field(default=None, gt=0)
+    single: int | None = Field(default=None, gt=0)
+
+    def of(self, name: str) -> int | None:
+        """The budget of the pass of that name."""
+        tokens = getattr(self, name)
+        return tokens if isinstance(tokens, int) else None
 
 
 class TeacherSettings(EndpointSettings):
-    """Which teacher writes the thoughts; the endpoint's settings count for `openai` only, the style for `oracle` only.
+    """Which teacher writes the thoughts; the style counts for `oracle` only, everything else for `openai` only.
 
     `brief`: few words in a fixed order, which a policy of a million parameters can learn in minutes.
+    `single`: one request per turn in the place of three. Not one per episode: the frames of later turns would be seen.
+    `n_best`: every query is traced and verified so many times, and the best of them kept.
     """
 
     name: Literal["oracle", "openai"] = "oracle"
     style: Style = "full"
+    mode: Mode = "passes"
+    n_best: int = Field(default=1, ge=1, le=16)
+    pass_tokens: PassTokens = PassTokens()
 
 
 @dataclass(frozen=True)
@@ -36,7 +58,8 @@ class TraceTask:
     """One query to write thoughts for.
 
     `observations[t]` is what the policy sees before turn t of `plan`. `target` is None for a no-target query;
-    `objects` are the other objects of the video by anno_id. `seed` is the run's seed, the same for all queries.
+    `objects` are the other objects of the video by anno_id. `seed` is the run's seed, the same for all queries;
+    `variant` counts the traces of the same query where several are wanted.
     """
 
     query: Query
@@ -46,6 +69,7 @@ class TraceTask:
     target: MaskTrack | None
     objects: Mapping[str, MaskTrack]
     seed: int
+    variant: int = 0
 
 
 class Teacher(Protocol):

@@ -52,6 +52,6 @@ def _hint(fact: Fact, shown: Sequence[int]) -> str:
     return f"{_PHRASES[fact.kind]}{where} {when}"
 
 
-def nearest(frame: int, shown: Sequence[int]) -> int:
+def nearest(frame: int, shown: Collection[int]) -> int:
     """The shown frame nearest to `frame`; the earlier of two."""
-    return min(shown, key=lambda index: (abs(index - frame), index))
+    return min(sorted(shown), key=lambda index: (abs(index - frame), index))

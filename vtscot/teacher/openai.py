@@ -1,4 +1,4 @@
-"""A teacher behind an OpenAI-compatible endpoint: three questions per turn, composed into one thought.
+"""A teacher behind an OpenAI-compatible endpoint: three questions per turn, composed into one thought, or one for all.
 
 Turns are written one after the other, because a later thought must know the earlier ones; within a turn the temporal
 and the spatial pass are asked at the same time, the linguistic one after them. Nothing is asked of an answer that the
@@ -12,13 +12,15 @@ from functools import partial
 
 from vtscot.endpoint.client import ChatClient
 from vtscot.records import Observation, Plan, ShownFrame, Step, Thought
-from vtscot.teacher.base import TraceTask
+from vtscot.teacher.base import Mode, PassTokens, TraceTask
 from vtscot.teacher.passes import (
     LINGUISTIC,
+    SINGLE,
     SPATIAL,
     TEMPORAL,
     LinguisticAnswer,
     Moment,
+    SingleAnswer,
     SpatialAnswer,
     TemporalAnswer,
     checked,
@@ -30,8 +32,10 @@ from vtscot.teacher.passes import (
 class OpenAITeacher:
     """Writes thoughts through a client, which is shared with others and closed here."""
 
-    def __init__(self, client: ChatClient) -> None:
+    def __init__(self, client: ChatClient, mode: Mode = "passes", tokens: PassTokens | None = None) -> None:
         self._client = client
+        self._mode = mode
+        self._tokens = tokens or PassTokens()
 
     @property
     def name(self) -> str:
@@ -47,8 +51,8 @@ class OpenAITeacher:
             if steps:
                 observation = with_keyframe(observation, steps[-1].selection.keyframe)
             shown |= set(observation.indices)
-            moment = Moment(task, turn, step, observation, shown, thoughts)
-            keyframe, thought = await self._think(moment)
+            moment = Moment(task, turn, step, observation, shown, thoughts, self._tokens)
+            keyframe, thought = await (self._single(moment) if self._mode == "single" else self._think(moment))
             thoughts += (thought,)
             steps += (choose(step, keyframe),)
         return task.plan.model_copy(update={"steps": steps}), thoughts
@@ -69,6 +73,13 @@ class OpenAITeacher:
         request = await LINGUISTIC.prepare(moment, **found)
         linguistic = await self._client.ask(request, LinguisticAnswer, checked)
         return temporal.keyframe, compose(temporal, spatial, linguistic)
+
+    async def _single(self, moment: Moment) -> tuple[int, Thought]:
+        """The same in one request."""
+        request = await SINGLE.prepare(moment)
+        check = partial(checked_keyframe, candidates=moment.step.keyframes)
+        answer = await self._client.ask(request, SingleAnswer, check)
+        return answer.keyframe, answer.thought
 
     async def _temporal(self, moment: Moment) -> TemporalAnswer:
         request = await TEMPORAL.prepare(moment)

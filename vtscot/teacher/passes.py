@@ -5,6 +5,7 @@
 | temporal | the low-resolution frames; as a private hint the window and what happens | temporal, keyframe |
 | spatial | the sharp frames, with the target outlined as a private hint | spatial |
 | linguistic | no pictures: the expression, and what the other two passes wrote | linguistic, action |
+| single | all of these in the place of the three, for cheap runs | temporal, keyframe, spatial, linguistic, action |
 
 None sees a frame that the policy has not been shown by this turn. `compose` alone makes a Thought of the answers.
 """
@@ -25,8 +26,8 @@ from vtscot.endpoint.request import OUTLINE, Picture, Request
 from vtscot.grammar import clean, reserved
 from vtscot.prompts import render_prompt
 from vtscot.records import Frozen, Observation, ShownFrame, Step, Thought
-from vtscot.teacher.base import TraceTask
-from vtscot.teacher.hints import hints
+from vtscot.teacher.base import PassTokens, TraceTask
+from vtscot.teacher.hints import hints, nearest
 
 if TYPE_CHECKING:
     from vtscot.frames import Frames
@@ -52,8 +53,24 @@ class LinguisticAnswer(Frozen):
     action: str = Field(description="why look again, or why the answer is sure")
 
 
+class SingleAnswer(Frozen):
+    """A whole thought, and the keyframe."""
+
+    temporal: str = Field(description="what happens when, and which window matters")
+    keyframe: int = Field(description="one of the candidate frames")
+    spatial: str = Field(description="where the candidates are and what they look like in the sharp frames")
+    linguistic: str = Field(description="which words single out the target and which candidates they exclude")
+    action: str = Field(description="why look again, or why the answer is sure")
+
+    @property
+    def thought(self) -> Thought:
+        return Thought(temporal=self.temporal, spatial=self.spatial, linguistic=self.linguistic, action=self.action)
+
+
 _digests: WeakKeyDictionary[Frames, dict[int, str]] = WeakKeyDictionary()
-A = TypeVar("A", TemporalAnswer, SpatialAnswer, LinguisticAnswer)
+_sizes: WeakKeyDictionary[Frames, tuple[int, int]] = WeakKeyDictionary()
+A = TypeVar("A", TemporalAnswer, SpatialAnswer, LinguisticAnswer, SingleAnswer)
+K = TypeVar("K", TemporalAnswer, SingleAnswer)
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,7 @@ class Moment:
     observation: Observation
     shown: frozenset[int]
     earlier: tuple[Thought, ...]
+    tokens: PassTokens | None = None
 
     @property
     def final(self) -> bool:
@@ -102,7 +120,8 @@ class Pass:
         """The question about this moment; `found` are answers of other passes."""
         parts: list[str | Picture] = []
         for frame in self.shows(moment):
-            parts += [f"Frame {frame.index}:", _picture(moment, frame, outline=self.outlines)]
+            outline = self.outlines and frame in moment.sharp
+            parts += [f"Frame {frame.index}:", _picture(moment, frame, outline=outline)]
         text = render_prompt(f"teacher/{self.name}.j2", **_values(moment), **found)
         return Request(
             label=f"{moment.task.query.id}, turn {moment.turn}, {self.name} pass",
@@ -111,6 +130,8 @@ class Pass:
             schema_name=f"{self.name}_answer",
             schema=_schema(self.answer, moment.step.keyframes),
             seed=moment.task.seed,
+            variant=moment.task.variant,
+            max_output_tokens=moment.tokens.of(self.name) if moment.tokens is not None else None,
         )
 
 
@@ -123,7 +144,15 @@ def _picture(moment: Moment, frame: ShownFrame, *, outline: bool) -> Picture:
         max_pixels=frame.max_pixels,
         load=partial(task.frames.image, frame.index, frame.max_pixels),
         outline=rle,
+        size=_size(task.frames),
     )
+
+
+def _size(frames: Frames) -> tuple[int, int]:
+    """Of the first frame, remembered like the digests: all frames of a video have one size."""
+    if frames not in _sizes:
+        _sizes[frames] = frames.size(0)
+    return _sizes[frames]
 
 
 def _digest(frames: Frames, index: int) -> str:
@@ -137,6 +166,7 @@ def _digest(frames: Frames, index: int) -> str:
 TEMPORAL: Final = Pass("temporal", TemporalAnswer, lambda moment: moment.low)
 SPATIAL: Final = Pass("spatial", SpatialAnswer, lambda moment: moment.sharp, outlines=True)
 LINGUISTIC: Final = Pass("linguistic", LinguisticAnswer, lambda moment: ())
+SINGLE: Final = Pass("single", SingleAnswer, lambda moment: moment.observation.frames, outlines=True)
 PASSES: Final = (TEMPORAL, SPATIAL, LINGUISTIC)
 
 
@@ -159,6 +189,8 @@ def _values(moment: Moment) -> dict[str, object]:
         "decoded": moment.observation.decoded,
         "start": selection.start,
         "end": selection.end,
+        "shown_start": nearest(selection.start, moment.shown),
+        "shown_end": nearest(selection.end, moment.shown),
         "keyframes": moment.step.keyframes,
     }
 
@@ -185,7 +217,7 @@ def checked(answer: A) -> A:
     return answer.model_copy(update=texts)
 
 
-def checked_keyframe(answer: TemporalAnswer, candidates: tuple[int, ...]) -> TemporalAnswer:
+def checked_keyframe(answer: K, candidates: tuple[int, ...]) -> K:
     """`checked`, and the keyframe must be one of the mined candidates."""
     if answer.keyframe not in candidates:
         raise BadAnswer("invented-frame", f"keyframe {answer.keyframe} is not among {', '.join(map(str, candidates))}")
