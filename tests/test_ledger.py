@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.asking import REQUEST, ask, settings
+from tests.server import ScriptedServer, completion
+from vtscot.endpoint.client import ChatClient
 from vtscot.errors import RunError
 from vtscot.ledger import Ledger, Usage, explain
 from vtscot.records import Outcome, Query
@@ -228,10 +231,13 @@ def test_no_room_for_more_pages_says_to_free_space(ledger: Ledger, path: Path) -
     ledger._writer._connection.execute("PRAGMA max_page_count = 8")  # SQLite's own SQLITE_FULL, as from a full disk
     with pytest.raises(RunError, match="free some space and run the same command again"):
         ledger.store("k", "", b"x" * 200_000)
+    with pytest.raises(RunError, match="free some space"):
+        ledger.check()  # before anything more is paid for
     ledger._writer._connection.execute("PRAGMA max_page_count = 100000")
     assert ledger.answer("before") is not None
     assert ledger.answer("k") is None
     ledger.store("k", "", b"x" * 200_000)
+    ledger.check()
 
 
 def test_a_file_size_limit_is_an_error_and_not_a_loss(path: Path) -> None:
@@ -262,3 +268,37 @@ def test_a_file_size_limit_is_an_error_and_not_a_loss(path: Path) -> None:
 
 def test_a_full_disk_below_sqlite_is_recognised(path: Path) -> None:
     assert "free some space" in str(explain(OSError(28, "No space left on device"), path))
+
+
+def test_a_request_of_eight_frames_takes_few_bytes(path: Path, tmp_path: Path) -> None:
+    from bench.teacher import SHOWN, TEMPORAL, moments, write_videos
+
+    requests = 24
+    thought = {"temporal": "From frame 3 on the dog moves slowly to the right. " * 25, "keyframe": 20}
+
+    async def ask_all(ledger: Ledger, url: str) -> None:
+        client = ChatClient(settings(url), ledger)
+        for moment in moments(write_videos(tmp_path, 1), requests):
+            request = await TEMPORAL.prepare(moment)
+            assert len(request.pictures) == SHOWN
+            await client.ask(request, TEMPORAL.answer, lambda answer: answer)
+        await client.close()
+
+    with ScriptedServer(lambda body: json.dumps(thought)) as server, Ledger(path) as ledger:
+        asyncio.run(ask_all(ledger, server.base_url))
+        assert ledger.usage().answers == requests
+    size = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+    assert len(thought["temporal"]) > 1200
+    assert size / requests <= 8192
+    print(f"{size / requests:.0f} bytes a request")
+
+
+def test_what_is_read_has_been_synced_before(path: Path) -> None:
+    """The answer cannot be parsed; it is in the ledger all the same, as it came."""
+    with Ledger(path) as ledger:
+        assert ledger._writer is not None
+        assert ledger._writer._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert ledger._writer._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        with ScriptedServer(script=lambda number, body: completion("no JSON at all")) as server:
+            ask(ledger, settings(server.base_url, max_answers=1), REQUEST)
+        assert b"no JSON at all" in (ledger.answer(REQUEST.key(settings(None).asks(), 0)) or b"")
