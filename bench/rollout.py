@@ -94,10 +94,10 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - started, result
 
 
-def measure(work: Path, queries: int, batches: Sequence[int]) -> dict[str, Any]:
+def measure(work: Path, quick: bool) -> dict[str, Any]:
     import torch
 
-    from vtscot.budget import preset
+    from vtscot.budget import Budget, preset
     from vtscot.demo import write_demo
     from vtscot.frames import open_frames
     from vtscot.policy import writing
@@ -116,7 +116,9 @@ def measure(work: Path, queries: int, batches: Sequence[int]) -> dict[str, Any]:
     policy = init_tiny(work / "policy", 0, episode_texts([episode()]), shape)
     processor = PolicyProcessor.from_pretrained(work / "policy")
     replies = [encode_reply(turn, processor) for turn in episode().turns]
-    budget = preset("rl_rollout")
+    queries, batches = (1, (2,)) if quick else (4, (1, 8, 16))
+    small = Budget(temporal_frames=5, spatial_frames=1, window_frames=2, temporal_pixels=1024, spatial_pixels=2048)
+    budget = small.model_copy(update={"keyframe_pixels": 2048}) if quick else preset("rl_rollout")
 
     def run(count: int, samples: int, batch: int, counters: Counters) -> list[Any]:
         asks = [Ask(f"q/{i}", "the red circle that leaves first", frames) for i in range(count)]
@@ -148,12 +150,11 @@ def measure(work: Path, queries: int, batches: Sequence[int]) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one query and one batch size")
+    parser.add_argument("--quick", action="store_true", help="one query, one batch size, small frames")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vtscot-bench-") as scratch:
-        queries, batches = (1, (2,)) if options.quick else (4, (1, 8, 16))
-        found = measure(Path(scratch), queries, batches)
+        found = measure(Path(scratch), options.quick)
     if options.json:
         print(json.dumps(found))
     else:
