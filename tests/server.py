@@ -209,6 +209,10 @@ class ScriptedServer:
             with self._lock:
                 self.in_flight -= 1
 
+    def other(self, method: str, path: str, raw: bytes, headers: dict[str, str]) -> Reply:
+        """The reply to a request that is no chat completion; see tests/batches.py."""
+        return error(404, f"no path {path}")
+
     def _scripted(self, number: int, body: Body) -> Reply | None:
         if callable(self.script):
             return self.script(number, body)
@@ -254,9 +258,19 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Http
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.owner.answer(self.path, body, headers)
+        owner = self.server.owner
+        if self.path.startswith(("/v1/files", "/v1/batches")):
+            self._send(owner.other("POST", self.path, raw, headers))
+        else:
+            self._send(owner.answer(self.path, json.loads(raw), headers))
+
+    def do_GET(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self._send(self.server.owner.other("GET", self.path, b"", headers))
+
+    def _send(self, reply: Reply) -> None:
         if reply.cut:
             # Linger 0: the peer sees a reset, as from a server that dies.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
