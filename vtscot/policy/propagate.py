@@ -55,10 +55,11 @@ class BoundedSession(Sam2VideoInferenceSession):  # type: ignore[misc]
         """One frame (3, S, S) on the device of the model."""
         return self.frames[frame_idx].to(self.inference_device, self.dtype)
 
-    @torch.inference_mode()
     def encode(self, coming: Sequence[int]) -> None:
         """Keep SAM 2's features of these frames, at most `AHEAD`, instead of those before."""
-        found = self.sam.get_image_features(torch.stack([self.get_frame(i) for i in coming]), return_dict=True)
+        frames = torch.stack([self.get_frame(i) for i in coming])
+        with torch.inference_mode():
+            found = self.sam.get_image_features(frames, return_dict=True)
         self.cache.clear_all()  # when it is full it would drop the frame of the lowest index, whichever is next
         for place, frame in enumerate(coming):
             one = slice(place, place + 1)
