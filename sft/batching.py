@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vtscot.errors import UsageError
-from vtscot.policy.batch import collate
 from vtscot.policy.pixels import normalised
+from vtscot.policy.tokens import IGNORED
 
 from .encoding import Encoder, ImageKey, Sample
 from .recipe import BatchSettings, SftRecipe
@@ -111,8 +111,10 @@ class Samples(Dataset):  # type: ignore[misc]
 class Collator:
     """Samples as the policy's inputs and what they are compared with.
 
-    Beside what `policy.batch.collate` gives: every distinct image once with `image_index` (I,), the distinct decoded
-    frames (F, 3, S, S) with `seg_frame` (N,), `masks` bool (N, S, S) and `mask_ids` [(query id, turn, epoch)].
+    input_ids, labels, mm_token_type_ids (B, T), padded on the right: no token looks at the padding after it, so there
+    is no mask, which makes attention twice as fast; seg_index (N, 2) and seg_frame (N,) as `Policy.forward` takes
+    them; every distinct image once in pixel_values (P, C) and image_grid_thw (I', 3) with image_index (I,); the
+    distinct decoded frames (F, 3, S, S); masks bool (N, S, S), mask_ids [(query id, turn, epoch)], tokens [B lengths].
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -120,10 +122,14 @@ class Collator:
 
     def __call__(self, batch: Sequence[tuple[int, int, Sample]]) -> dict[str, Any]:
         samples = [sample for _, _, sample in batch]
-        inputs = collate([sample.encoded for sample in samples], self._encoder.processor.pad_id)
-        del inputs["seg_video_frame"], inputs["seg_turn"]
+        encoded = [sample.encoded for sample in samples]
+        places = [(row, place) for row, one in enumerate(encoded) for place in one.seg_positions.tolist()]
         return {
-            **inputs,
+            "input_ids": _padded([one.input_ids for one in encoded], self._encoder.processor.pad_id),
+            "labels": _padded([one.labels for one in encoded], IGNORED),
+            "mm_token_type_ids": _padded([one.mm_token_type_ids for one in encoded], 0),
+            "seg_index": torch.tensor(places).reshape(-1, 2),
+            "tokens": [len(one) for one in encoded],
             **self._images(batch),
             **self._frames(batch),
             "masks": torch.cat([sample.masks for sample in samples]),
@@ -147,6 +153,10 @@ class Collator:
         owners, index = _distinct([(key, number) for _, number, sample in batch for key in sample.frames])
         frames = [self._encoder.frame(key, number) for key, number in owners.items()]
         return {"frames": normalised(torch.stack(frames)), "seg_frame": index}
+
+
+def _padded(rows: Sequence[Tensor], value: int) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
 
 
 def _distinct(keys: Sequence[tuple[ImageKey, int]]) -> tuple[dict[ImageKey, int], Tensor]:

@@ -35,7 +35,6 @@ TERMS: Final = ("lm", "bce", "dice", "object")
 _SUMS: Final = (*TERMS, "right", "overlap", "visible", "masks", "tokens")  # what is added up between two logs
 _INPUTS: Final = (
     "input_ids",
-    "attention_mask",
     "mm_token_type_ids",
     "pixel_values",
     "image_grid_thw",
@@ -136,9 +135,10 @@ class SftTrainer(Trainer):  # type: ignore[misc]
         with torch.no_grad():
             right = (output.logits.argmax(-1) == targets).sum()
             ious, visible = mask_ious(output.mask_logits, inputs["masks"])
-            told = [right, ious.sum(), visible.sum(), visible.new_tensor(len(visible)), inputs["attention_mask"].sum()]
+            counted = ious.new_tensor([len(visible), sum(inputs["tokens"])])
+            told = torch.stack([right.float(), ious.sum(), visible.sum().float()])
         sums = torch.stack([words.sum(), masks.bce.sum(), masks.dice.sum(), masks.object.sum()])
-        return sums, torch.stack([value.float() for value in told])
+        return sums, torch.cat([told, counted])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Every term on its own, beside what Trainer logs."""

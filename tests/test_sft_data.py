@@ -17,9 +17,10 @@ import pyarrow.parquet as pq  # noqa: E402
 
 from vtscot.errors import DataError, UsageError  # noqa: E402
 from vtscot.policy.batch import collate, distinct_images  # noqa: E402
+from vtscot.policy.load import load_policy  # noqa: E402
 from vtscot.policy.pixels import sam_frame  # noqa: E402
 from vtscot.policy.processor import PolicyProcessor  # noqa: E402
-from vtscot.policy.tokens import encode_episode, shown_images  # noqa: E402
+from vtscot.policy.tokens import IGNORED, encode_episode, shown_images  # noqa: E402
 from vtscot.publish.reading import find_shards  # noqa: E402
 from vtscot.sft.batching import Batches, Collator, Samples, schedule  # noqa: E402
 from vtscot.sft.encoding import Cache, Encoder  # noqa: E402
@@ -80,8 +81,11 @@ def test_a_batch_holds_every_image_and_frame_once(encoder: Encoder, processor: P
         images = [image for shown in example.episode.observations for image in shown_images(example.frames, shown)]
         whole.append(encode_episode(example.episode, images, processor))
     plain = distinct_images(collate(whole, processor.pad_id))
-    for name in ("input_ids", "attention_mask", "labels", "mm_token_type_ids", "seg_index"):
-        assert torch.equal(batch[name], plain[name]), name
+    assert batch["tokens"] == [len(one) for one in whole]
+    for row, one in enumerate(whole):
+        for name in ("input_ids", "labels", "mm_token_type_ids"):
+            assert torch.equal(batch[name][row, : len(one)], getattr(one, name)), name
+        assert (batch["labels"][row, len(one) :] == IGNORED).all()
     per_place = batch["image_grid_thw"][batch["image_index"]]
     assert torch.equal(per_place, plain["image_grid_thw"][plain["image_index"]])
     assert len(batch["image_grid_thw"]) < len(batch["image_index"])  # the expressions of a video share frames
@@ -92,6 +96,30 @@ def test_a_batch_holds_every_image_and_frame_once(encoder: Encoder, processor: P
         strict=True,
     ):
         torch.testing.assert_close(batch["frames"][place], sam_frame(example.frames.image(key[1]), SIDE))
+
+
+def test_padding_on_the_right_without_a_mask_gives_what_a_mask_gives(encoder: Encoder, sft_policy: Path) -> None:
+    """The policy's own batches are padded on the left and masked."""
+    policy, _ = load_policy(sft_policy, "cpu", "float32")
+    lengths = [encoder.tokens(i) for i in range(len(encoder))]
+    numbers = [lengths.index(min(lengths)), lengths.index(max(lengths))]
+    batch = Collator(encoder)([(0, i, encoder.sample(i)) for i in numbers])
+    names = ("input_ids", "mm_token_type_ids", "pixel_values", "image_grid_thw", "image_index")
+    masks = ("seg_index", "frames", "seg_frame")
+    with torch.no_grad():
+        ours = policy(**{name: batch[name] for name in (*names, *masks)})
+        shift = [max(lengths) - lengths[i] for i in numbers]
+        moved = {name: batch[name] for name in (*names, *masks)}
+        for name in ("input_ids", "mm_token_type_ids"):
+            moved[name] = torch.stack([row.roll(by) for row, by in zip(batch[name], shift, strict=True)])
+        moved["seg_index"] = batch["seg_index"] + torch.tensor([[0, shift[row]] for row, _ in batch["seg_index"]])
+        keep = torch.stack([torch.arange(max(lengths)) >= by for by in shift]).long()
+        masked = policy(**moved, attention_mask=keep)
+    for row, by in enumerate(shift):
+        end = max(lengths) - by
+        torch.testing.assert_close(ours.logits[row, :end], masked.logits[row, by:], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(ours.mask_logits, masked.mask_logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(ours.object_scores, masked.object_scores, atol=1e-4, rtol=1e-4)
 
 
 def test_the_cache_is_bounded_and_forgets_the_least_used() -> None:

@@ -22,7 +22,6 @@ from vtscot.frames import MAX_PIXELS, PIL_FAULTS, Pixels
 from vtscot.grammar import parse_turn
 from vtscot.masks import Rle
 from vtscot.publish.card import REJECTED
-from vtscot.publish.columns import FEATURES
 from vtscot.publish.rows import Row
 from vtscot.records import Episode, Observation, ShownFrame
 
@@ -31,6 +30,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 GROUPS: Final = 8  # row groups that are kept: some 32 MB each
+COLUMNS: Final = (  # what is read of a row: later columns may be missing in older datasets
+    *("id", "source", "split", "video", "expression", "anno_ids", "num_frames", "width", "height", "turns", "messages"),
+    *("frames", "images", "decoded_frames", "decoded_masks", "mask_height", "mask_width", "kept"),
+)
 T = TypeVar("T")
 
 
@@ -121,7 +124,7 @@ class Rows:
         return len(self.ids)
 
     def row(self, i: int) -> Row:
-        """Row number i with all its columns but the track of the whole video."""
+        """Row number i with the columns in `COLUMNS`."""
         shard, group, offset = self._places[i]
         row: Row = self._group(shard, group).slice(offset, 1).to_pylist()[0]
         return row
@@ -157,7 +160,7 @@ def _scan(shard: Path) -> Iterator[tuple[int, pa.Table]]:
 
     try:
         with pq.ParquetFile(shard) as file:
-            missing = [name for name in FEATURES if name not in file.schema_arrow.names]
+            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
             if missing:
                 raise DataError(f"{shard} has no column {missing[0]!r}: it is no dataset of this vtscot")
             for group in range(file.num_row_groups):
@@ -167,7 +170,7 @@ def _scan(shard: Path) -> Iterator[tuple[int, pa.Table]]:
 
 
 def _read_group(shard: Path, group: int) -> pa.Table:
-    return _columns(shard, group, [name for name in FEATURES if name != "track"])
+    return _columns(shard, group, list(COLUMNS))
 
 
 def _lacking(shard: Path, group: int) -> int:
