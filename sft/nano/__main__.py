@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,17 +21,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; the policy is in its nano/")
     parser.add_argument("--recipe", type=Path, default=Path(str(files("vtscot.pipelines") / "nano.yaml")))
     parser.add_argument("--workers", type=int, default=2, help="processes that make the worlds")
+    say = partial(print, flush=True)
     told = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        folder = train(load_settings(told.recipe), told.out, lambda line: print(line, flush=True), told.workers)
+        folder = train(load_settings(told.recipe), told.out, say, told.workers)
     except KeyboardInterrupt:
-        print(f"stopped; go on with: python -m vtscot.sft.nano --out {told.out}", file=sys.stderr)
+        say(f"stopped; go on with: python -m vtscot.sft.nano --out {told.out}", file=sys.stderr)
         return 130
     except VtscotError as error:
-        print(error, file=sys.stderr)
+        say(str(error), file=sys.stderr)
         return 1
-    print(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.2f} MB")
+    say(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.2f} MB")
     return 0
 
 

@@ -55,7 +55,9 @@ def patches(images: Sequence[np.ndarray[Any, Any]], patch: int, merge: int = 2) 
     return split.reshape(count * rows * columns, -1)
 
 
-def positions(ids: Sequence[int], image_token: int, grids: Sequence[tuple[int, int]], start: int) -> np.ndarray[Any, Any]:
+def positions(
+    ids: Sequence[int], image_token: int, grids: Sequence[tuple[int, int]], start: int
+) -> np.ndarray[Any, Any]:
     """(3, T) as Qwen3-VL's `get_rope_index`: text counts on, an image lies at one moment with rows and columns."""
     where = np.zeros((3, len(ids)), np.int64)
     i, at, image = 0, start, 0
@@ -114,10 +116,11 @@ def collate(examples: Sequence[Example], processor: Any, system: bool) -> Batch:
     )
 
 
-def pictures(examples: Sequence[Example], token: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Pixels, grids, order and cells of a `Batch`, of images alone."""
+def pictures(examples: Sequence[Example], token: int) -> tuple[Tensor, ...]:
+    """Pixels, grids, order and cells of a `Batch`, and outlines, of images alone."""
     sizes = [[(im.shape[0] // token, im.shape[1] // token) for im in e.images] for e in examples]
-    return *_images(examples, sizes, token), torch.cat([_shown_looks(e) for e in examples])
+    shown = torch.cat([_shown_looks(e) for e in examples])
+    return *_images(examples, sizes, token), shown, outlines(examples, token)
 
 
 def _pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
@@ -137,7 +140,9 @@ def _pad_positions(where: Sequence[np.ndarray[Any, Any]], length: int) -> Tensor
     return torch.from_numpy(padded)
 
 
-def _images(examples: Sequence[Example], sizes: list[list[tuple[int, int]]], token: int) -> tuple[Tensor, Tensor, Tensor]:
+def _images(
+    examples: Sequence[Example], sizes: list[list[tuple[int, int]]], token: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels and grids with images of one size side by side, and where each image's features went."""
     flat = [(size, v, i) for v, row in enumerate(sizes) for i, size in enumerate(row)]
     by_size: dict[tuple[int, int], list[tuple[int, int]]] = {}
@@ -159,7 +164,7 @@ def _looks(
 ) -> tuple[Tensor, Tensor]:
     """Where each looking decision stands, and the tokens of its target, or the end of the image without one."""
     starts: list[list[int]] = []
-    for v, example in enumerate(examples):
+    for example in examples:
         ids, found, i = example.head, [], 0
         for image in example.images:
             i = ids.index(image_id, i)
@@ -188,7 +193,7 @@ def _shown_looks(example: Example) -> Tensor:
     shown = []
     for number, frame in enumerate(example.frames):
         last = number == len(example.frames) - 1
-        facts = None
+        facts = np.zeros((1, len(LOOKS)), np.float32)
         for k, look in enumerate(clip.looks):
             if last:
                 share = cv2.resize((owners == k + 1).astype(np.float32) * 255, grid, interpolation=cv2.INTER_AREA)
@@ -196,7 +201,7 @@ def _shown_looks(example: Example) -> Tensor:
                 share = cells[k, frame]
             mark = _marked(share).reshape(-1, 1)
             row = look_row(look, frame)
-            facts = mark * row if facts is None else np.maximum(facts, mark * row)
+            facts = np.maximum(facts, mark * row)
         shown.append(facts)
     return torch.from_numpy(np.concatenate(shown)).float()
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-_WIDTH: Final, _HEIGHT: Final, _GAP: Final = 360, 170, 46
+_WIDTH: Final = 360
+_HEIGHT: Final = 170
+_GAP: Final = 46
 _COLUMNS: Final = 2
 _LOSSES: Final = ("text", "looks", "shows", "knows", "mask", "object", "reached")
 _MEASURES: Final = ("f1", "short_hit", "window_iou", "none_empty", "exact/here", "exact/across")
@@ -21,16 +23,17 @@ def write_curves(log: Path, path: Path) -> None:
     panels += [panel for name in _MEASURES for panel in _panel(name, rows, "measured")]
     lines = (len(panels) + _COLUMNS - 1) // _COLUMNS
     width, height = _COLUMNS * (_WIDTH + _GAP) + _GAP, lines * (_HEIGHT + _GAP) + _GAP
-    body = "".join(
-        f'<g transform="translate({_GAP + (n % _COLUMNS) * (_WIDTH + _GAP)},{_GAP / 2 + n // _COLUMNS * (_HEIGHT + _GAP)})">'
-        f"{panel}</g>"
-        for n, panel in enumerate(panels)
-    )
+    body = "".join(_placed(panel, n % _COLUMNS, n // _COLUMNS) for n, panel in enumerate(panels))
     style = "<style>text{font:11px sans-serif;fill:#333}path{fill:none;stroke:#27c;stroke-width:1.5}</style>"
     path.write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
         f'{style}<rect width="{width}" height="{height}" fill="#fff"/>{body}</svg>\n'
     )
+
+
+def _placed(panel: str, column: int, row: int) -> str:
+    x, y = _GAP + column * (_WIDTH + _GAP), _GAP / 2 + row * (_HEIGHT + _GAP)
+    return f'<g transform="translate({x},{y})">{panel}</g>'
 
 
 def _panel(name: str, rows: Sequence[dict[str, Any]], inside: str | None) -> list[str]:

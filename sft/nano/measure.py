@@ -18,7 +18,7 @@ from vtscot.sft.nano.model import Warmup
 from vtscot.sft.nano.tasks import Example
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def measure(warm: Warmup, examples: Sequence[Example], processor: Any, chunk: int = 6) -> dict[str, float]:
     """Figures over all answers of the examples (first observations)."""
     yes, no = (processor.tokenizer.encode(word)[0] for word in (" yes", " no"))
@@ -37,9 +37,19 @@ def _rows(warm: Warmup, batch: Batch, yes: int, no: int) -> list[dict[str, Any]]
     places = [[i for i, name in enumerate(names) if name == "seen"] for names in batch.names]
     full = batch.tails
     logits = _logits(warm, batch)
-    rows = [{"kind": a.query.kind, "truth": a.seen, "frames": f, "scores": [], "length": e.clip.num_frames,
-             "visible": _visible(e, a)} for (a, f), e in zip(zip(answers, frames, strict=True),
-             [e for e in batch.examples for _ in e.answers], strict=True)]
+    rows = [
+        {
+            "kind": a.query.kind,
+            "truth": a.seen,
+            "frames": f,
+            "scores": [],
+            "length": e.clip.num_frames,
+            "visible": _visible(e, a),
+        }
+        for (a, f), e in zip(
+            zip(answers, frames, strict=True), [e for e in batch.examples for _ in e.answers], strict=True
+        )
+    ]
     for r, names in enumerate(batch.names):
         for name in ("here", "across", "down", "window", "lead"):
             at = [i for i, n in enumerate(names) if n == name]
@@ -109,7 +119,9 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def keyframe(frames: Sequence[int], scores: Sequence[float]) -> int:
     """The shown frame in the middle of the longest run of `yes`; the likeliest one where there is none."""
-    best, run, runs = [int(np.argmax(scores))], [], []
+    best = [int(np.argmax(scores))]
+    run: list[int] = []
+    runs: list[list[int]] = []
     for i, score in enumerate(scores):
         run = [*run, i] if score > 0 else []
         runs.append(run)

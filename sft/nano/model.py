@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vtscot.policy.decode import decode, encode_frames
 from vtscot.demo.palette import COLOURS
 from vtscot.demo.shapes import SHAPES
-from vtscot.sft.nano.batch import LOOKS, Batch
+from vtscot.policy.decode import decode, encode_frames
+from vtscot.sft.nano.batch import FINE, LOOKS, Batch
 from vtscot.sft.nano.packed import Level, Outcome, run
 from vtscot.sft.nano.prompts import Prompter, mask_loss, sam_pixels, target_facts
 
@@ -33,6 +33,7 @@ class Warmup(nn.Module):  # type: ignore[misc]
         hidden = policy.config.hidden_size
         self.shows = nn.Linear(hidden, len(LOOKS))
         self.knows = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 5 + len(LOOKS)))
+        self.outlines = nn.Linear(hidden, 2 * FINE * FINE)
         self.probe = PROBE % len(self.text.layers)
         self.prompter = Prompter(policy.config.prompt_size)
 
@@ -76,13 +77,19 @@ class Warmup(nn.Module):  # type: ignore[misc]
         }
         return {**terms, **self.masks(batch, seg)} if masks else terms
 
-    def pictures(self, pixels: Tensor, grids: Tensor, order: Tensor, cells: Tensor) -> Tensor:
-        """The `shows` term of images alone."""
+    def pictures(self, pixels: Tensor, grids: Tensor, order: Tensor, cells: Tensor, fine: Tensor) -> dict[str, Tensor]:
+        """Of images alone: `shows`, and how well a token's outlines and lightness can be told from its feature."""
         features = self.policy.vlm.model.visual(pixels, grid_thw=grids, return_dict=True).pooler_output[order]
-        return shows_loss(self.shows(features), cells)
+        there, grey = self.outlines(features).view(-1, 2, FINE, FINE).unbind(1)
+        found = functional.binary_cross_entropy_with_logits(there, fine[:, 0])
+        return {
+            "shows": shows_loss(self.shows(features), cells),
+            "outlines": 10 * found,
+            "grey": functional.mse_loss(grey, fine[:, 1]),
+        }
 
     def masks(self, batch: Batch, seg: Tensor) -> dict[str, Tensor]:
-        """`prompt`: how far the projection is from the prompt that SAM 2 already understands; and the masks it gives."""
+        """`prompt`: how far the projection is from the prompt that SAM 2 understands; and the masks it gives."""
         policy, facts, flags, truth = self.policy, [], [], []
         for example in batch.examples:
             owners = example.clip.array("owners")[example.sharp]

@@ -56,14 +56,17 @@ def run(model: Any, levels: list[Level], probe: int) -> Outcome:
         for i, level in enumerate(levels):
             q, k, v = _project(layer, states[i], rotary[i])
             if past is not None:
-                k, v = (torch.cat([old.index_select(0, level.parent), new], 2) for old, new in zip(past, (k, v), strict=True))
+                k, v = (
+                    torch.cat([old.index_select(0, level.parent), new], 2)
+                    for old, new in zip(past, (k, v), strict=True)
+                )
             past = (k, v)
             if number == probe and i == len(levels) - 1:
                 query, keys = q, k
             mixed = functional.scaled_dot_product_attention(q, k, v, masks[i], scale=layer.self_attn.scaling)
             state = states[i] + layer.self_attn.o_proj(mixed.transpose(1, 2).flatten(2))
             state = state + layer.mlp(layer.post_attention_layernorm(state))
-            if level.deep is not None and number < len(level.deep):
+            if level.deep is not None and level.visual is not None and number < len(level.deep):
                 state = state.masked_scatter(level.visual[..., None], state[level.visual] + level.deep[number])
             states[i] = state
     return Outcome([model.norm(state) for state in states], query, keys, masks[-1])

@@ -35,9 +35,9 @@ class Level(Frozen):
 
     name: str
     steps: int = Field(ge=0)
-    videos: int = Field(default=3, ge=1)
+    videos: int = Field(default=3, ge=0, description="per step; 0: only pictures, for the vision tower alone")
     queries: int = Field(default=6, ge=1, description="per video")
-    pictures: int = Field(default=10, ge=0, description="further videos of which only images are shown")
+    pictures: int = Field(default=10, ge=0, description="further videos of which only images are shown: four of each")
     kinds: dict[str, float] = Field(default_factory=lambda: dict(KINDS), description="how often which queries come")
     look: float = Field(default=0.25, ge=0, le=1, description="share of batches that show a window and a keyframe")
     system: float = Field(default=0.0, ge=0, le=1, description="share of first observations after the system message")

@@ -113,7 +113,10 @@ class Tasks:
             frames = clip.sharp_at
         key = int(frames[rng.integers(len(frames))])
         half = int(rng.integers(3, max(4, clip.num_frames // 3)))
-        start, end = max(0, key - int(rng.integers(1, half))), min(clip.num_frames - 1, key + int(rng.integers(1, half)))
+        start, end = (
+            max(0, key - int(rng.integers(1, half))),
+            min(clip.num_frames - 1, key + int(rng.integers(1, half))),
+        )
         return look_observation(Selection(start=start, end=end, keyframe=key), clip.num_frames, self.budget)
 
     def _tokens(self, image: Any) -> int:
@@ -122,9 +125,7 @@ class Tasks:
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False)) if text else []
 
-    def _answer(
-        self, clip: Clip, observation: Observation, turn: int, query: Query, said: str, sharp: int
-    ) -> Answer:
+    def _answer(self, clip: Clip, observation: Observation, turn: int, query: Query, said: str, sharp: int) -> Answer:
         targets = list(query.targets)
         frames = list(observation.indices)
         key = frames[-1]

@@ -34,9 +34,21 @@ from vtscot.sft.nano.vocabulary import nano_tokenizer
 from vtscot.sft.nano.world import Clip, read_shards, write_shard
 
 BUDGET: Final = PRESETS["tiny"]
-WEIGHTS: Final = {"text": 1.0, "shows": 1.0, "looks": 0.7, "knows": 0.3, "prompt": 0.3, "mask": 1.0, "object": 0.5}
+WEIGHTS: Final = {
+    "text": 1.0,
+    "looks": 1.0,
+    "shows": 0.7,
+    "outlines": 0.5,
+    "grey": 3.0,
+    "knows": 0.3,
+    "prompt": 0.3,
+    "mask": 1.0,
+    "object": 0.5,
+    "iou": 0.2,
+}
 WEIGHTS_SAM: Final = {"mask": 1.0, "object": 0.5, "iou": 0.5}
 LOG_EVERY: Final = 50
+STRIPS: Final = 3  # low-resolution frames of a video of which only images are shown
 WORDS_FROM: Final = 300  # videos whose expressions the tokenizer is trained on
 Say = Callable[[str], None]
 
@@ -103,7 +115,9 @@ def _level_a(warm: Warmup, settings: NanoSettings, clips: Any, held: Any, out: P
     log = _Log(out / "metrics.jsonl", say)
     for step in range(settings.sam.steps):
         rng = _rng(settings.seed, "sam", step)
-        terms = prompt_step(warm.policy, warm.prompter, draw_masks(clips, rng, settings.sam.frames, settings.sam.prompts))
+        terms = prompt_step(
+            warm.policy, warm.prompter, draw_masks(clips, rng, settings.sam.frames, settings.sam.prompts)
+        )
         _descend(optimizer, settings.sam.rate(step), sum(WEIGHTS_SAM[name] * terms[name] for name in WEIGHTS_SAM))
         log.add("sam", step, terms)
     with torch.no_grad():
@@ -130,7 +144,14 @@ class Run:
     """The levels after level A, from where they stand."""
 
     def __init__(
-        self, warm: Warmup, processor: Any, settings: NanoSettings, clips: Sequence[Clip], held: Any, out: Path, say: Say
+        self,
+        warm: Warmup,
+        processor: Any,
+        settings: NanoSettings,
+        clips: Sequence[Clip],
+        held: Any,
+        out: Path,
+        say: Say,
     ) -> None:
         self.warm, self.processor, self.settings, self.clips = warm, processor, settings, clips
         self.tasks = Tasks(processor, BUDGET)
@@ -166,17 +187,23 @@ class Run:
 
     def _step(self, level: Level, step: int) -> None:
         rng = _rng(self.settings.seed, level.name, step)
-        look = bool(rng.random() < level.look)
-        system = not look and bool(rng.random() < level.system)
-        examples = list(self._examples(level, rng, look))
-        terms = self.warm(collate(examples, self.processor, system), level.masks)
+        terms = self._about_queries(level, rng) if level.videos else {}
         if level.pictures:
-            shown = [self.tasks.pictures(self._any(rng), rng, 6) for _ in range(level.pictures)]
+            shown = [self.tasks.pictures(self._any(rng), rng, STRIPS) for _ in range(level.pictures)]
             more = self.warm.pictures(*pictures(shown, self.processor.token_side))
-            terms["shows"] = (terms["shows"] + more) / 2
+            if "shows" in terms:
+                more["shows"] = 0.6 * more["shows"] + 0.4 * terms["shows"]
+            terms |= more
         loss = sum(WEIGHTS[name] * term for name, term in terms.items() if name in WEIGHTS)
         _descend(self.optimizer, level.rate(step), loss)
         self.log.add(level.name, step, terms)
+
+    def _about_queries(self, level: Level, rng: np.random.Generator) -> dict[str, Any]:
+        look = bool(rng.random() < level.look)
+        system = not look and bool(rng.random() < level.system)
+        examples = list(self._examples(level, rng, look))
+        terms: dict[str, Any] = self.warm(collate(examples, self.processor, system), level.masks)
+        return terms
 
     def _examples(self, level: Level, rng: np.random.Generator, look: bool) -> Iterator[Example]:
         for _ in range(level.videos):

@@ -44,7 +44,8 @@ def _brief() -> Iterator[str]:
         )[turn % 4]
         thought = Thought(
             temporal=f"The {colour} {noun}: 0 no, 4 no, 9 yes, 13 yes, 18 no. {window}",
-            spatial=f"In frame 24 the target is {colour}, {across} across, {down} down, {wide} as wide and {tall} as tall."
+            spatial=f"In frame 24 the target is {colour}, {across} across, {down} down,"
+            f" {wide} as wide and {tall} as tall."
             f" In frame 24 the {noun} {verb} not here. In frame 24 the first target is {colour}, the second, third,"
             " fourth, fifth target is turquoise",
             linguistic='The words that count are "red square leaves first".',

@@ -39,7 +39,9 @@ class Reply:
     text: str = ""
     marks: list[Mark] = field(default_factory=list)
 
-    def add(self, text: str, name: str = "", weight: float = PLAIN, frame: int | None = None, sharp: bool = False) -> None:
+    def add(
+        self, text: str, name: str = "", weight: float = PLAIN, frame: int | None = None, sharp: bool = False
+    ) -> None:
         """Append `text`, as a decision if it has a name."""
         start = len(self.text)
         self.text += text

@@ -56,7 +56,7 @@ class Clip:
     def __init__(self, head: dict[str, Any], data: Bytes) -> None:
         self.number: int = head["number"]
         self.num_frames: int = head["frames"]
-        self.size: tuple[int, int] = tuple(head["size"])  # type: ignore[assignment]
+        self.size: tuple[int, int] = tuple(head["size"])
         self.looks: list[dict[str, Any]] = head["looks"]
         self.sharp_at: list[int] = head["sharp_at"]
         self._head, self._data = head, data

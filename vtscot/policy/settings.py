@@ -46,6 +46,7 @@ class TinySettings(Frozen):
     hidden: int = Field(default=64, ge=32)
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=4, ge=1)
+    head: int | None = Field(default=None, ge=8, multiple_of=8, description="width of a head; default hidden / heads")
     vision_hidden: int = Field(default=32, ge=16)
     vision_layers: int = Field(default=2, ge=1)
     vision_heads: int = Field(default=2, ge=1)
@@ -56,7 +57,7 @@ class TinySettings(Frozen):
 
     @model_validator(mode="after")
     def _divisible(self) -> TinySettings:
-        if self.hidden % (8 * self.heads):
+        if self.head is None and self.hidden % (8 * self.heads):
             raise ValueError("hidden must be a multiple of 8 x heads: a rotary head has three unequal parts")
         if self.vision_hidden % (4 * self.vision_heads):
             raise ValueError("vision_hidden must be a multiple of 4 x vision_heads")

@@ -16,7 +16,7 @@ _MEMORY = 64  # width of a memory; transformers knows no other
 
 def tiny_vlm(settings: TinySettings, processor: PolicyProcessor) -> Any:
     """A Qwen3-VL whose vocabulary is the processor's."""
-    head = settings.hidden // settings.heads
+    head = settings.head or settings.hidden // settings.heads
     text = {
         "vocab_size": len(processor.tokenizer),
         "hidden_size": settings.hidden,
@@ -30,7 +30,7 @@ def tiny_vlm(settings: TinySettings, processor: PolicyProcessor) -> Any:
         "pad_token_id": processor.pad_id,
         "rope_parameters": {
             "rope_type": "default",
-            "rope_theta": 10000.0,
+            "rope_theta": 5e6,  # Qwen3-VL's; with less, most of a small head turns with the distance and matches nothing
             "mrope_section": [head // 4, head // 8, head // 8],  # time, height, width: half of the head
             "mrope_interleaved": True,
         },
