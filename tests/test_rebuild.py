@@ -39,6 +39,9 @@ class Notes:
     def note(self, text: str) -> None:
         self.said.append(text)
 
+    def status(self, text: str) -> None:
+        """Not looked at."""
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -195,9 +198,13 @@ def test_changed_settings_are_taken_when_told_to(run: Path, world: Path, server:
     assert notes.said[1] == f"0 of {sent} requests are not in the ledger yet"
     assert len(server.requests) == sent
     build(changed, run)  # from now on these are the run's settings
-    warmer = recipe(world, server, "verify.min_ratio=0.75", "teacher.temperature=0.9")
+    prices = ("teacher.input_price=10000", "teacher.output_price=20000")  # per million; 100 and 20 tokens an answer
+    warmer = recipe(world, server, "verify.min_ratio=0.75", "teacher.temperature=0.9", *prices)
     build(warmer, run, notes, update=True)
-    assert f"{sent} of {sent} requests are not in the ledger yet" in notes.said
+    told = (
+        f"{sent} of {sent} requests are not in the ledger yet: about {1.4 * sent:.2f}, by what the answers so far cost"
+    )
+    assert told in notes.said
     assert len(server.requests) == 2 * sent
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from vtscot import __version__
 from vtscot.drivers import Workplace, in_loop, in_processes
@@ -29,12 +29,17 @@ from vtscot.publish import PublishContext, Published, publish
 from vtscot.publish.figures import Figures
 from vtscot.recipe import Recipe, changed_recipe
 from vtscot.records import Outcome, Query
-from vtscot.replay import need, replay
+from vtscot.replay import need, replay, usual_cost
 from vtscot.run import Run, open_run, reopen_run, run_recipe, write_failures
 from vtscot.segmenter import WEIGHTS
 from vtscot.sources.base import Source
 from vtscot.sources.registry import open_source
 from vtscot.stages import MISSING, Done, Job, mine_query, process
+
+if TYPE_CHECKING:
+    from vtscot.endpoint.client import ChatClient
+
+BATCHED: Final = 4096  # queries at a time with the Batch API: files are large, and nothing waits for a server
 
 
 @dataclass
@@ -138,14 +143,38 @@ def input_digest(job: Job, index: Index, recipe: Recipe) -> str:
     return digest.hexdigest()
 
 
-def drive(jobs: Sequence[Job], run: Run) -> Iterator[Done]:
+def drive(jobs: Sequence[Job], run: Run, say: Progress) -> Iterator[Done]:
     """Trace and verify the jobs; results come in any order."""
     place = Workplace(run.recipe, run.source_root, run.index)
     if run.recipe.asks_a_model:
+        settings, tools = run.recipe.teacher, place.tools(run.ledger, say.note)
         # Twice as many queries as requests in flight: pictures of the next are made while the endpoint thinks.
-        yield from in_loop(jobs, place.tools(run.ledger), 2 * run.recipe.teacher.concurrency)
+        at_once = BATCHED if settings.batch else 2 * settings.concurrency
+        yield from watched(in_loop(jobs, tools, at_once), tools.client, len(jobs), say)
     else:
         yield from in_processes(jobs, place, cores(run.recipe), process)
+
+
+def watched(results: Iterable[Done], client: ChatClient | None, total: int, say: Progress) -> Iterator[Done]:
+    """Results as they come, and how it stands: money spent and to be spent, answers per second, errors."""
+    if client is None:
+        yield from results
+        return
+    before, begun = client.purse.spent, time.monotonic()
+    for number, done in enumerate(results, start=1):
+        say.status(standing(client, before, number / total, time.monotonic() - begun))
+        yield done
+    if client.settings.input_price is not None:
+        say.note(f"spent {client.purse.spent:.4f}, of this {client.purse.spent - before:.4f} now")
+
+
+def standing(client: ChatClient, before: float, share: float, seconds: float) -> str:
+    """One line about a client that has done a share of the work."""
+    stats, spent = client.stats, client.purse.spent
+    rate = f"{stats.answered / max(seconds, 1e-9):.1f} answers/s, {stats.faults + stats.unusable} errors"
+    if client.settings.input_price is None:
+        return f"{stats.input_tokens} tokens in, {stats.output_tokens} out, {rate}"
+    return f"spent {spent:.4f} of about {before + (spent - before) / max(share, 1e-9):.4f}, {rate}"
 
 
 @dataclass
@@ -196,7 +225,7 @@ def finish(work: Work, todo: Sequence[Job], clock: Clock, say: Progress) -> None
     say.stage("trace and verify", len(todo))
     if settled := len(work.jobs) - len(todo):
         say.note(f"{settled} of {len(work.jobs)} queries are settled already")
-    work.take(drive(todo, work.run) if todo else (), clock, say)
+    work.take(drive(todo, work.run, say) if todo else (), clock, say)
     if todo:
         work.run.ledger.set_setting("seconds", json.dumps(clock.seconds))
 
@@ -299,8 +328,11 @@ def tell_changes(run: Run, jobs: Sequence[Job], say: Progress) -> None:
     for change in run.changes:
         say.note(f"changed  {change}")
     if run.recipe.asks_a_model:
-        wanted = need(jobs, run, cores(run.recipe))
-        say.note(f"{wanted.missing} of {wanted.requests} requests are not in the ledger yet")
+        place = Workplace(run.recipe, run.source_root, run.index, answers=run.ledger.path)
+        wanted = need(jobs, place, cores(run.recipe))
+        cost = usual_cost(wanted.missing, run.ledger, run.recipe.teacher)
+        about = "" if cost is None else f": about {cost:.2f}, by what the answers so far cost"
+        say.note(f"{wanted.missing} of {wanted.requests} requests are not in the ledger yet{about}")
 
 
 def rebuild(directory: Path, assignments: Iterable[str] = (), progress: Progress | None = None) -> Summary:

@@ -6,10 +6,13 @@ Everything is arithmetic then, so the work goes to processes; each reads the led
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vtscot.drivers import Workplace, in_processes
+from vtscot.endpoint.price import Tokens, price
+from vtscot.endpoint.settings import EndpointSettings
 from vtscot.episode import observations
+from vtscot.ledger import Ledger
 from vtscot.run import Run
 from vtscot.stages import MISSING, Done, Job, Tools, process
 
@@ -31,12 +34,21 @@ def replay(jobs: Sequence[Job], run: Run, workers: int) -> Iterator[Done]:
     yield from in_processes(jobs, place, workers, process)
 
 
-def need(jobs: Sequence[Job], run: Run, workers: int) -> Need:
-    """What it would take to finish the jobs with the run's settings; masks are not made, so it is quick."""
-    boxes = run.recipe.verify.model_copy(update={"segmenter": "box"})
-    recipe = run.recipe.model_copy(update={"verify": boxes})
-    place = Workplace(recipe, run.source_root, run.index, answers=run.ledger.path)
-    return sum(in_processes(jobs, place, workers, _probe), Need(0, 0))
+def need(jobs: Sequence[Job], place: Workplace, workers: int) -> Need:
+    """What it would take to finish the jobs at a place with answers; masks are not made, so it is quick."""
+    boxes = place.recipe.verify.model_copy(update={"segmenter": "box"})
+    quick = replace(place, recipe=place.recipe.model_copy(update={"verify": boxes}))
+    return sum(in_processes(jobs, quick, workers, _probe), Need(0, 0))
+
+
+def usual_cost(requests: int, ledger: Ledger, settings: EndpointSettings) -> float | None:
+    """What so many requests cost if they cost what those of the ledger did; None without prices or answers."""
+    usage = ledger.usage()
+    if not usage.answers:
+        return None
+    each = Tokens(usage.input_tokens, usage.output_tokens)
+    whole = price(each, settings, batch=settings.batch)
+    return None if whole is None else whole * requests / usage.answers
 
 
 async def _probe(job: Job, tools: Tools) -> Need:
