@@ -30,7 +30,10 @@ from typing import Any
 from _reach import reach, seed_figures  # the parts of this bench beside it
 from _speedrun_page import write_page
 
+from vtscot.sft.recipe import load_sft_recipe
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+RECIPE = "sft_tiny"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Plan:
     build: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
     model: str = "nano"
+    cores: int = 1
 
 
 QUICK = Plan(videos=8, queries=6, train=("max_steps=4", "save_every=100"))
@@ -49,12 +53,19 @@ QUICK = Plan(videos=8, queries=6, train=("max_steps=4", "save_every=100"))
 
 @dataclass(frozen=True)
 class Step:
-    """One command and the file whose presence says that something of it is there to be gone on with."""
+    """One command, and the path whose presence says that something of it is there to be gone on with."""
 
     name: str
     line: tuple[str, ...]
     begun: Path
     resume: tuple[str, ...] = ()
+    processes: int = 1
+
+    def command(self) -> list[str]:
+        """What is run. Several processes train on shares of every step, through torch's launcher: that of accelerate
+        starts several on a CPU only with MPI."""
+        launch = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(self.processes), "-m"]
+        return [sys.executable, "-m", *(launch if self.processes > 1 else ()), "vtscot", *self.line]
 
 
 def steps(plan: Plan, seed: int, place: Path) -> tuple[Step, ...]:
@@ -62,15 +73,21 @@ def steps(plan: Plan, seed: int, place: Path) -> tuple[Step, ...]:
     run, policy, evaluated = place / "run", place / "policy", place / "eval"
     sets = [f"source.videos={plan.videos}", *plan.build]
     build = ("build", "--recipe", "speedrun", "--run", str(run), "--seed", str(seed), *_sets(sets))
-    train = ("train", "sft", "--data", str(run), "--model", plan.model, "--recipe", "sft_tiny", "--out", str(policy))
+    train = ("train", "sft", "--data", str(run), "--model", plan.model, "--recipe", RECIPE, "--out", str(policy))
     held_out = ("--source", "demo", "--root", str(run / "source"), "--split", "valid_u")
     ask = ("eval", "--model", str(policy), *held_out, "--episodes-only", "--out", str(evaluated))
     limit = ("--limit", str(plan.queries)) if plan.queries else ()
     return (
         Step("build", build, run),
-        Step("train", (*train, *_sets([f"seed={seed}", *plan.train])), policy, ("--resume",)),
+        Step("train", (*train, *_sets([f"seed={seed}", _share(plan), *plan.train])), policy, ("--resume",), plan.cores),
         Step("eval", (*ask, *limit), evaluated / "episodes.jsonl", ("--resume",)),
     )
+
+
+def _share(plan: Plan) -> str:
+    """The setting that gives each process its share of a step's records at once."""
+    effective = load_sft_recipe(RECIPE, plan.train).batch.effective
+    return f"batch.per_device={max(1, effective // plan.cores)}"
 
 
 def _sets(assignments: Sequence[str]) -> tuple[str, ...]:
@@ -92,7 +109,7 @@ def take(step: Step, place: Path) -> float:
     began = time.perf_counter()
     with log.open("a") as file:
         ended = subprocess.run(
-            [sys.executable, "-m", "vtscot", *step.line, *more],
+            [*step.command(), *more],
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=REPOSITORY,
@@ -149,7 +166,12 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="nano", help="policy that the cold start begins from")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the recipe sft_tiny")
     parser.add_argument("--set-build", action="append", default=[], help="KEY=VALUE of the recipe speedrun")
+    parser.add_argument("--cores", type=int, default=cores(), help="processes of the cold start [default: all cores]")
     return parser.parse_args(arguments)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
@@ -160,6 +182,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         build=(*usual.build, *options.set_build),
         train=(*usual.train, *options.set),
         model=options.model,
+        cores=options.cores,
     )
 
 

@@ -86,13 +86,13 @@ def test_two_processes_have_the_losses_of_one(sft_run: Path, sft_policy: Path, t
     words = ["train", "sft", "--data", sft_run, "--model", sft_policy, "--recipe", recipe, "--device", "cpu"]
     alone = vtscot(*map(str, words), "--out", tmp_path / "one")
     assert alone.code == 0, alone.err
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [*launch, "-m", "vtscot", *map(str, words), "--out", str(tmp_path / "two")]
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=400, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "x 2 (at once x accumulated x processes)" in ended.stderr
     one, two = read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two")
     assert len(one) == len(two) == 2
     for left, right in zip(one, two, strict=True):
