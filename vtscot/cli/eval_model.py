@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from vtscot.cli.policy import need_extra
+from vtscot.cli.predict import DEMONSTRATION, NANO, PROPAGATE_FROM
 from vtscot.cli.progress import progress
 from vtscot.cli.scores import SCORES, Reports, print_scores, split_of
 from vtscot.errors import RunError, UsageError
@@ -34,12 +35,9 @@ if TYPE_CHECKING:
     from vtscot.policy.model import Policy
     from vtscot.policy.processor import PolicyProcessor
 
-NANO: Final = "nano"
 DEMO: Final = "demo"
 DEMO_VIDEOS: Final = 24
 PREDICTIONS: Final = "predictions.json"
-PROPAGATE_FROM: Final = ("decoded", "answer")
-DEMONSTRATION: Final = "nano only demonstrates: it has seen nothing but demo videos; give --model for other data"
 
 
 @dataclass(frozen=True)
