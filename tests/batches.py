@@ -67,25 +67,25 @@ class BatchServer(ScriptedServer):
         return scripted or made or error(404, f"no path {path}")
 
     def _answered(self, method: str, path: str, raw: bytes, headers: dict[str, str]) -> Reply | None:
-        if (method, path) == ("POST", "/files"):
-            return _json(self._file(self._keep(*_multipart(raw, headers["content-type"]))))
-        if (method, path) == ("POST", "/batches"):
-            return _json(self._shown(self._make(json.loads(raw))))
-        if (method, path) == ("GET", "/batches") and self.lists:
-            return _json(
-                {"object": "list", "data": [self._shown(job) for job in self.jobs.values()], "has_more": False}
-            )
-        if (method, path) == ("GET", "/files") and self.lists:
-            return _json({"object": "list", "data": [self._file(name) for name in self.files], "has_more": False})
+        fixed: dict[tuple[str, str], Callable[[], Body]] = {
+            ("POST", "/files"): lambda: self._file(self._keep(*_multipart(raw, headers["content-type"]))),
+            ("POST", "/batches"): lambda: self._shown(self._make(json.loads(raw))),
+            ("GET", "/batches"): lambda: _page([self._shown(job) for job in self.jobs.values()]),
+            ("GET", "/files"): lambda: _page([self._file(name) for name in self.files]),
+        }
+        if (method, path) in fixed and (self.lists or method == "POST"):
+            return _json(fixed[method, path]())
         if match := re.fullmatch(r"/files/(\S+)/content", path):
             return Reply(content=self.files[match[1]][1], headers={"Content-Type": "application/octet-stream"})
         if match := re.fullmatch(r"/batches/(\S+)", path):
-            job = self.jobs[match[1]]
-            job.polls += 1
-            if job.status == "in_progress" and job.polls > self.polls:
-                self._work(job)
-            return _json(self._shown(job))
+            return _json(self._looked_at(self.jobs[match[1]]))
         return None
+
+    def _looked_at(self, job: Job) -> Body:
+        job.polls += 1
+        if job.status == "in_progress" and job.polls > self.polls:
+            self._work(job)
+        return self._shown(job)
 
     def _keep(self, name: str, content: bytes) -> str:
         file_id = f"file-{len(self.files)}"
@@ -143,6 +143,10 @@ class BatchServer(ScriptedServer):
     def uploads(self) -> int:
         """Files that clients sent."""
         return self.called.count("POST /files")
+
+
+def _page(rows: list[Body]) -> Body:
+    return {"object": "list", "data": rows, "has_more": False}
 
 
 def _json(value: Body) -> Reply:

@@ -41,10 +41,10 @@ class Workplace:
     index: Path
     answers: Path | None = None
 
-    def tools(self, ledger: Ledger | None = None) -> Tools:
-        """The tools of this process; those that ask a model keep its answers in `ledger`."""
+    def tools(self, ledger: Ledger | None = None, say: Callable[[str], None] | None = None) -> Tools:
+        """The tools of this process; those that ask a model keep its answers in `ledger` and tell `say`."""
         recipe = self.recipe
-        client = ChatClient(recipe.teacher, ledger) if ledger is not None else self._replay()
+        client = ChatClient(recipe.teacher, ledger, say=say) if ledger is not None else self._replay()
         return Tools(
             recipe=recipe,
             source=open_source(recipe.source.name, self.source_root, recipe.source.split),

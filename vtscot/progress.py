@@ -17,6 +17,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """One line the user should see."""
 
+    def status(self, text: str) -> None:
+        """How it stands, in a few words: shown with the stage until the next one comes."""
+
 
 class Silent:
     """Reports nothing."""
@@ -28,4 +31,7 @@ class Silent:
         """Nothing to show."""
 
     def note(self, text: str) -> None:
+        """Nothing to show."""
+
+    def status(self, text: str) -> None:
         """Nothing to show."""

@@ -10,13 +10,18 @@ import typer
 from vtscot.cli.options import (
     AsJson,
     Assignments,
+    BaseUrl,
+    Concurrency,
     Limit,
+    MaxCost,
+    Model,
     RecipeFile,
     Root,
     RunDirectory,
     Seed,
     SourceName,
     Split,
+    TeacherName,
     recipe_of,
     run_directory,
 )
@@ -60,16 +65,12 @@ def build(
     run: RunDirectory = None,
     recipe: RecipeFile = None,
     assignments: Assignments = None,
-    teacher: Annotated[
-        str | None, typer.Option("--teacher", help="Who writes the thoughts: oracle, openai.", metavar="NAME")
-    ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Model of the endpoint.", metavar="NAME")] = None,
-    base_url: Annotated[
-        str | None, typer.Option("--base-url", help="OpenAI-compatible endpoint.", metavar="URL")
-    ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, help="Requests in flight.", metavar="N")
-    ] = None,
+    teacher: TeacherName = None,
+    model: Model = None,
+    base_url: BaseUrl = None,
+    concurrency: Concurrency = None,
+    batch: Annotated[bool, typer.Option("--batch", help="Send requests through the Batch API.")] = False,
+    max_cost: MaxCost = None,
     limit: Limit = None,
     seed: Seed = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done and sent.")] = False,
@@ -97,11 +98,54 @@ def build(
         teacher__model=model,
         teacher__base_url=base_url,
         teacher__concurrency=concurrency,
+        teacher__batch=batch or None,
+        teacher__max_cost=max_cost,
         limit=limit,
         seed=seed,
     )
     directory = run_directory(run, resolved)
     build_command(resolved, directory, dry_run=dry_run, update=update, only_failed=only_failed, as_json=as_json)
+
+
+@app.command()
+def preview(
+    source: SourceName = None,
+    root: Root = None,
+    split: Split = None,
+    run: RunDirectory = None,
+    recipe: RecipeFile = None,
+    assignments: Assignments = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many queries.", metavar="N")] = 3,
+    teacher: TeacherName = None,
+    model: Model = None,
+    base_url: BaseUrl = None,
+    concurrency: Concurrency = None,
+    max_cost: MaxCost = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a few traces before a build.
+
+    Asks for these alone, into the run: the build does not pay for them again.
+    """
+    from vtscot.cli.preview import preview_command
+
+    resolved = recipe_of(
+        source,
+        root,
+        split,
+        recipe,
+        assignments,
+        teacher__name=teacher,
+        teacher__model=model,
+        teacher__base_url=base_url,
+        teacher__concurrency=concurrency,
+        teacher__max_cost=max_cost,
+        limit=limit,
+        seed=seed,
+    )
+    preview_command(resolved, run_directory(run, resolved), count, as_json=as_json)
 
 
 @app.command()

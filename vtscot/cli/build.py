@@ -11,7 +11,7 @@ import typer
 
 from vtscot.build import Summary, build, rebuild
 from vtscot.cli.progress import progress
-from vtscot.errors import RunError, UsageError
+from vtscot.errors import COST_REACHED, RunError, StoppedError, UsageError
 from vtscot.estimate import estimate
 from vtscot.publish.figures import Figures
 from vtscot.recipe import Recipe
@@ -24,7 +24,7 @@ def build_command(
     if update and only_failed:
         raise UsageError("--only-failed leaves everything else as it is: it cannot go with --update")
     if dry_run:
-        _dry_run(recipe, as_json=as_json)
+        _dry_run(recipe, directory, as_json=as_json)
         return
     with progress() as say:
         summary = build(recipe, directory, say, update=update, only_failed=only_failed)
@@ -42,6 +42,8 @@ def show(summary: Summary, *, as_json: bool) -> None:
     """Print the summary; RunError where every query that was worked on failed."""
     typer.echo(json.dumps(summary.json()) if as_json else "\n".join(table(summary)))
     states, failures = summary.figures.states, summary.figures.reasons["failed"]
+    if unasked := failures.get(COST_REACHED):
+        raise StoppedError(f"the cost limit is reached: {unasked} queries are not asked yet")
     if states["failed"] and not states["kept"] + states["rejected"]:
         reasons = ", ".join(f"{reason} {count}" for reason, count in failures.items())
         raise RunError(f"every query failed ({reasons}); {summary.failures} says why for each")
@@ -84,18 +86,32 @@ def _turns(figures: Figures) -> list[str]:
     return ["turns of kept episodes", *bars]
 
 
-def _dry_run(recipe: Recipe, *, as_json: bool) -> None:
+def _dry_run(recipe: Recipe, directory: Path, *, as_json: bool) -> None:
     with progress() as say, tempfile.TemporaryDirectory(prefix="vtscot-") as scratch:
-        figures = estimate(recipe, Path(scratch), say)
+        figures = estimate(recipe, Path(scratch), say, directory)
     typer.echo(json.dumps(figures) if as_json else "\n".join(_estimate_lines(figures)))
 
 
+def _cost_text(cost: float | None) -> str:
+    return "unknown: set teacher.input_price and teacher.output_price" if cost is None else f"about {cost:.2f}"
+
+
+def _time_text(seconds: float | None) -> str:
+    if seconds is None:
+        return "at most a day for each batch; a turn takes two batches, and its verification one"
+    return f"about {seconds / 3600:.1f} h" if seconds >= 3600 else f"about {seconds / 60:.1f} min"
+
+
 def _estimate_lines(figures: dict[str, Any]) -> list[str]:
+    """The estimate for people."""
     turns = ", ".join(f"{n}: {count}" for n, count in figures["turns"].items())
     return [
         "",
-        f"queries to work on  {figures['queries']}   skipped {figures['skipped']}",
+        f"queries             {figures['queries']}   settled {figures['settled']}, skipped {figures['skipped']}",
         f"planned turns       {turns}",
         f"requests            {figures['requests']}   with {figures['images']} images",
+        f"tokens              about {figures['input_tokens']} in, {figures['output_tokens']} out",
+        f"cost                {_cost_text(figures['cost'])}",
+        f"time                {_time_text(figures['seconds'])}",
         "nothing was sent and nothing was written",
     ]

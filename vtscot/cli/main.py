@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 
 from vtscot.cli.app import app
-from vtscot.errors import VtscotError
+from vtscot.errors import StoppedError, VtscotError
 
 INTERRUPTED = 130
 RESUMED = ("eval", "train")  # commands that go on only where they are asked to; the others do so by themselves
@@ -27,6 +28,8 @@ def run(arguments: list[str]) -> int:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
         return _interrupted(arguments) if code == INTERRUPTED else code
+    except StoppedError as error:
+        return _say(f"{error}; go on with: {shlex.join(['vtscot', *_raised(arguments)])}", error.exit_code)
     except VtscotError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -39,6 +42,13 @@ def run(arguments: list[str]) -> int:
 def _say(message: str, code: int) -> int:
     print(f"vtscot: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
     return code
+
+
+def _raised(arguments: list[str]) -> list[str]:
+    """The same command line with twice the cost limit."""
+    limit = r"((?:^|\0)(?:--max-cost[=\0]|--set[=\0]teacher\.max_cost=))([0-9.]+)"
+    text = re.sub(limit, lambda match: f"{match[1]}{2 * float(match[2]) or 1:g}", "\0".join(arguments))
+    return text.split("\0")
 
 
 def _interrupted(arguments: list[str]) -> int:

@@ -27,6 +27,15 @@ RecipeFile = Annotated[
 Assignments = Annotated[list[str] | None, typer.Option("--set", help="Set one key of the recipe.", metavar="KEY=VALUE")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N queries.", metavar="N")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of demo world and teacher.", metavar="N")]
+TeacherName = Annotated[
+    str | None, typer.Option("--teacher", help="Who writes the thoughts: oracle, openai.", metavar="NAME")
+]
+Model = Annotated[str | None, typer.Option("--model", help="Model of the endpoint.", metavar="NAME")]
+BaseUrl = Annotated[str | None, typer.Option("--base-url", help="OpenAI-compatible endpoint.", metavar="URL")]
+Concurrency = Annotated[int | None, typer.Option("--concurrency", min=1, help="Requests in flight.", metavar="N")]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", min=0, help="Stop before more is spent; needs prices.", metavar="X")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 
 

@@ -21,9 +21,10 @@ class PlainProgress:
         self._done = 0
         self._total: int | None = None
         self._said = self._begun = time.monotonic()
+        self._status = ""
 
     def stage(self, name: str, total: int | None = None) -> None:
-        self._name, self._done, self._total = name, 0, total
+        self._name, self._done, self._total, self._status = name, 0, total, ""
         self._said = self._begun = time.monotonic()
         self.note(f"{name}: {total}" if total is not None else name)
 
@@ -32,7 +33,11 @@ class PlainProgress:
         if time.monotonic() - self._said >= self._every:
             self._said = time.monotonic()
             of = f" of {self._total}" if self._total is not None else ""
-            self.note(f"{self._name}: {self._done}{of}, {self._done / (self._said - self._begun):,.2f} a second")
+            rate = f"{self._done / (self._said - self._begun):,.2f} a second"
+            self.note(f"{self._name}: {self._done}{of}, {rate}" + (f"; {self._status}" if self._status else ""))
+
+    def status(self, text: str) -> None:
+        self._status = text
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
@@ -65,16 +70,21 @@ class BarProgress:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}", markup=False),
             console=Console(stderr=True),
         )
         self._task: TaskID | None = None
 
     def stage(self, name: str, total: int | None = None) -> None:
-        self._task = self._bars.add_task(name, total=total)
+        self._task = self._bars.add_task(name, total=total, status="")
 
     def advance(self, steps: int = 1) -> None:
         if self._task is not None:
             self._bars.advance(self._task, steps)
+
+    def status(self, text: str) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, status=text)
 
     def note(self, text: str) -> None:
         self._bars.console.print(text, markup=False, highlight=False)
