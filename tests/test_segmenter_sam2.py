@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vtscot.build import build
 from vtscot.errors import UsageError
+from vtscot.ledger import Ledger
+from vtscot.recipe import load_recipe
 from vtscot.records import Box
 from vtscot.segmenter import open_segmenter
 from vtscot.segmenter.base import Image, Mask, Tracker
@@ -150,6 +153,23 @@ def test_a_gpu_is_used_where_there_is_one(checkpoint: Path) -> None:
 def test_what_cannot_be_had_is_said(arguments: tuple[str | None, str, str], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         open_segmenter("sam2", *arguments)
+
+
+def test_a_recipe_may_name_it(checkpoint: Path, demo_root: Path, tmp_path: Path) -> None:
+    settings = [
+        "verify.segmenter=sam2",
+        f"verify.checkpoint={checkpoint}",
+        "verify.min_ceiling=0",
+        "verify.window_frames=3",
+    ]
+    recipe = load_recipe("mevis", None, settings, {"source.root": str(demo_root), "limit": 2})
+    summary = build(recipe, tmp_path / "run")
+    with Ledger(tmp_path / "run" / "ledger.sqlite", read_only=True) as ledger:
+        verdicts = [outcome.record.verdict for outcome in ledger.outcomes() if outcome.record is not None]
+    assert len(verdicts) == summary.figures.queries == 2
+    assert {one.segmenter for one in verdicts} == {"sam2:sam2.1-hiera-tiny"}
+    assert all(one.groundings[-1].window_iou is not None for one in verdicts)
+    assert str(checkpoint) not in (tmp_path / "run" / "dataset" / "README.md").read_text()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("sam2") is not None, reason="the package is installed")
