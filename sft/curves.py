@@ -77,7 +77,7 @@ def brief(value: float) -> str:
     """A number in few digits: 0.00004 as 4e-05, 12000 as 12k."""
     if abs(value) >= 10_000:
         return f"{value / 1000:.4g}k"
-    return f"{value:.3g}" if value != int(value) else f"{int(value)}"
+    return f"{value:.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:

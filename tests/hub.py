@@ -81,6 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_HEAD(self) -> None:
+        self._answer()
+
     def do_POST(self) -> None:
         self._answer()
 
@@ -103,8 +106,23 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(fault[0], {"error": "fault"}, fault[1])
         elif not path.startswith("/lfs/") and self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._send(401, {"error": "Invalid username or password."})
+        elif "/resolve/" in path:
+            self._give(path)
         else:
             self._send(*self._route(line, path, body))
+
+    def _give(self, path: str) -> None:
+        """A file of a repository, or what is told about it."""
+        name, _, rest = path.removeprefix("/datasets/").partition("/resolve/")
+        repo = self.hub.repos[name]
+        data = repo.files[rest.partition("/")[2]]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("ETag", f'"{_git_oid(data)}"')
+        self.send_header("X-Repo-Commit", repo.sha)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
 
     def _chunks(self) -> bytes:
         body = b""
@@ -152,10 +170,10 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, {"url": url, "name": name, "id": name}, {}
 
     def _repo(self, repo: Repo, name: str, rest: str, body: bytes) -> tuple[int, Any, dict[str, str]]:
-        if rest in ("", "/revision/main"):
+        if rest in ("", "/revision/main", f"/revision/{repo.sha}"):
             files = [{"rfilename": path} for path in sorted(repo.files)]
             return 200, {"id": name, "sha": repo.sha, "private": repo.private, "siblings": files, "tags": []}, {}
-        if rest.startswith("/tree/main"):
+        if rest.startswith(("/tree/main", f"/tree/{repo.sha}")):
             return 200, [_entry(path, data) for path, data in sorted(repo.files.items())], {}
         if rest == "/preupload/main":
             return 200, {"files": [self._mode(repo, file["path"]) for file in json.loads(body)["files"]]}, {}

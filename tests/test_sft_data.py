@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ pytest.importorskip("transformers", reason="training needs the extra `train`")
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
+from tests.hub import TOKEN, Repo, serve_hub  # noqa: E402
 from vtscot.errors import DataError, UsageError  # noqa: E402
 from vtscot.policy.batch import collate, distinct_images  # noqa: E402
 from vtscot.policy.load import load_policy  # noqa: E402
@@ -240,6 +244,30 @@ def test_only_training_splits_are_trained_on(dataset: Path) -> None:
     examples = open_examples(str(dataset))
     assert len(examples) == 3
     assert dict(examples.left_out) == {"of other splits": len(table) - 3}
+
+
+READ = "import sys; from vtscot.sft.examples import open_examples; print(*open_examples(sys.argv[1]).ids)"
+
+
+def test_a_dataset_of_the_hub_is_fetched_once_and_then_read_offline(sft_run: Path, tmp_path: Path) -> None:
+    folder = sft_run / "dataset"
+    files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with serve_hub(repos={"someone/demo": Repo(private=True, files=files)}) as hub:
+        env = {"HF_ENDPOINT": hub.address, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
+
+        def read(name: str, **more: str) -> subprocess.CompletedProcess[str]:
+            words = [sys.executable, "-c", READ, name]
+            return subprocess.run(
+                words, capture_output=True, text=True, env=os.environ | env | more, timeout=120, check=False
+            )
+
+        first = read("someone/demo")
+        assert first.stdout.split() == list(open_examples(str(sft_run)).ids), first.stderr
+        asked = len(hub.requests)
+        assert read("someone/demo", HF_HUB_OFFLINE="1").stdout == first.stdout
+        assert len(hub.requests) == asked
+        missing = read("someone/nothing")
+        assert "someone/nothing: no folder here, and the Hub does not give such a dataset" in missing.stderr
 
 
 def test_names_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
