@@ -22,7 +22,7 @@ import numpy as np
 from vtscot.demo import write_demo
 from vtscot.index import Index, build_index
 from vtscot.pieces import box_of
-from vtscot.segmenter import SEGMENTERS, open_segmenter
+from vtscot.segmenter import WEIGHTLESS, open_segmenter
 from vtscot.segmenter.base import Image, Mask
 from vtscot.sources.base import Source
 from vtscot.sources.registry import open_source
@@ -53,7 +53,7 @@ def measure(name: str, root: Path, step: int, work: Path) -> list[dict[str, Any]
     rows = []
     for group in groups:
         part = [(image, mask) for video, image, mask in seen if group in (video, "demo")]
-        for back_end in SEGMENTERS:
+        for back_end in WEIGHTLESS:
             rows.append({"video": group, "objects": len(part), "segmenter": back_end, **grade(back_end, part)})
     return rows
 

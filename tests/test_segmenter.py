@@ -11,7 +11,7 @@ from vtscot.errors import UsageError
 from vtscot.index import build_index
 from vtscot.pieces import box_of, fitted, pieces, split
 from vtscot.records import Box
-from vtscot.segmenter import SEGMENTERS, open_segmenter
+from vtscot.segmenter import WEIGHTLESS, open_segmenter
 from vtscot.segmenter.base import Image, Mask, clip_box
 from vtscot.segmenter.grabcut import tidy
 from vtscot.sources.registry import open_source
@@ -40,7 +40,7 @@ def test_box_fills_the_box() -> None:
     assert found.sum() == 30 * 40
 
 
-@pytest.mark.parametrize("name", SEGMENTERS)
+@pytest.mark.parametrize("name", WEIGHTLESS)
 @pytest.mark.parametrize(
     ("box", "empty"),
     [
@@ -94,7 +94,7 @@ def test_grabcut_beats_the_box_on_the_demo(demo_root: Path, tmp_path: Path) -> N
     truths = [index.track(one).decode(frame) for one in index.objects(name) if index.table(one).area[frame] > 100]
     ious = {
         back_end: [iou_of(open_segmenter(back_end).segment(image, box_of(truth)), truth) for truth in truths]
-        for back_end in SEGMENTERS
+        for back_end in WEIGHTLESS
     }
     assert np.mean(ious["grabcut"]) > 0.85
     assert np.mean(ious["grabcut"]) > np.mean(ious["box"]) + 0.1

@@ -54,6 +54,8 @@ SEGMENTERS: Final[dict[str, Callable[[str | None, str, str], Segmenter]]] = {
     "sam2-package": _sam2_package,
 }
 
+WEIGHTLESS: Final = tuple(name for name in SEGMENTERS if name not in WEIGHTS)
+
 
 def open_segmenter(name: str, checkpoint: str | None = None, device: str = "auto", dtype: str = "auto") -> Segmenter:
     """The segmenter of that name; raises UsageError for an unknown one, and where weights cannot be had.
