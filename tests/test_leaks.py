@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.outcomes import all_outcomes, make_world
 from vtscot.budget import preset
 from vtscot.index import build_index
+from vtscot.publish import publish
+from vtscot.publish.figures import figures
+from vtscot.records import Check
 from vtscot.selftest.leakage import KNOWN, SLOTS, false_alarms, planted, sentence_figures
 from vtscot.selftest.measure import cases
 from vtscot.selftest.planting import Case
@@ -85,3 +89,21 @@ def test_the_length_of_the_video_may_be_said() -> None:
 def test_innocent_sentences_stay_innocent_together() -> None:
     text = " ".join(INNOCENT).format(**SLOTS)
     assert [leak for leak in find_leaks(text, known(text)) if leak.kind != "number"] == []
+
+
+def test_the_hit_rate_is_in_card_and_report(tmp_path: Path) -> None:
+    outcomes = all_outcomes()
+    clean, hit = Check(name="leakage", passed=True), Check(name="leakage", passed=False, detail="the hint")
+    told = []
+    for number, outcome in enumerate(outcomes):
+        record = outcome.record
+        if record is not None:
+            checks = (*record.verdict.checks, hit if number == 0 else clean)
+            verdict = record.verdict.model_copy(update={"checks": checks})
+            record = record.model_copy(update={"verdict": verdict})
+        told.append(outcome.model_copy(update={"record": record}))
+    numbers = figures(told)
+    assert (numbers.leaks, numbers.traced) == (1, sum(outcome.record is not None for outcome in told))
+    done = publish(told, make_world(tmp_path).context(), tmp_path / "out")
+    assert f"Leak filter: 1 of {numbers.traced} episodes" in (done.dataset / "README.md").read_text()
+    assert f'"leaks":[1,{numbers.traced}]' in done.report.read_text()

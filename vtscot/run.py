@@ -21,6 +21,7 @@ from typing import Final
 import yaml
 
 from vtscot import __version__
+from vtscot.endpoint.faults import shown_url
 from vtscot.errors import RunError
 from vtscot.files import write_text
 from vtscot.ledger import Ledger
@@ -74,7 +75,7 @@ def open_run(directory: Path, recipe: Recipe, *, update: bool = False) -> Iterat
     directory.mkdir(parents=True, exist_ok=True)
     with Ledger(ledger_path) as ledger:
         changes = _agree(directory, recipe, ledger, update=update)
-        write_text(directory / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        write_text(directory / "recipe.yaml", recipe_text(recipe))
         yield Run(directory, recipe, ledger, changes)
 
 
@@ -111,6 +112,14 @@ def write_failures(directory: Path, outcomes: Sequence[Outcome]) -> None:
     )
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_text(directory / "failures.jsonl", text)
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The resolved recipe as YAML; user, password and query of the endpoint's address are not written down."""
+    tree = recipe.model_dump(mode="json")
+    if (url := recipe.teacher.base_url) is not None:
+        tree["teacher"]["base_url"] = shown_url(url)
+    return yaml.safe_dump(tree, sort_keys=False)
 
 
 def _foreign(directory: Path) -> bool:

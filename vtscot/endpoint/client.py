@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel
 
@@ -86,6 +86,7 @@ class ChatClient:
         self._batches: Batches | None = None
         self._looked = False  # for batches of an earlier build
         self._key = api_key if offline else _checked_key(api_key or os.environ.get(KEY_VARIABLE), settings)
+        self._secrets = _secrets(self._key, settings.base_url)
         self._images = ImageStore()
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._asking: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -298,16 +299,22 @@ class ChatClient:
 
     def struck(self, raw: bytes) -> bytes:
         """`raw` without the key, should the server repeat it, as it is or as JSON or a URL spell it."""
-        if not self._key or self._key == NO_KEY:
-            return raw
-        for spelling in {self._key, json.dumps(self._key)[1:-1], quote(self._key, safe="")}:
-            raw = raw.replace(spelling.encode(), b"***")
+        for spelling in self._secrets:
+            raw = raw.replace(spelling, b"***")
         return raw
 
 
 def _spent(ledger: Ledger, settings: EndpointSettings) -> float:
     """What the run's answers have cost so far; they are only counted where there are prices."""
     return spent_before(ledger.usage(), settings) if settings.input_price is not None else 0.0
+
+
+def _secrets(key: str | None, url: str | None) -> tuple[bytes, ...]:
+    """All that is struck out, in every spelling, the longest first: the key, and the address's password and query."""
+    parts = urlsplit(url or "")
+    texts = [text for text in (key if key != NO_KEY else None, parts.password, parts.query) if text]
+    spellings = {spelt for text in texts for spelt in (text, json.dumps(text)[1:-1], quote(text, safe=""))}
+    return tuple(text.encode() for text in sorted(spellings, key=lambda text: (-len(text), text)))
 
 
 def _checked_key(key: str | None, settings: EndpointSettings) -> str:

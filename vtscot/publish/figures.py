@@ -30,6 +30,8 @@ class Figures:
     graders: tuple[str, ...]  # "grounder + segmenter"
     recipes: tuple[str, ...]
     prompts: tuple[str, ...]
+    traced: int  # episodes that the leak filter read
+    leaks: int  # of these, with a hit
 
 
 def figures(outcomes: Sequence[Outcome]) -> Figures:
@@ -50,7 +52,14 @@ def figures(outcomes: Sequence[Outcome]) -> Figures:
         graders=_distinct(grader(record.verdict) for record in records),
         recipes=_distinct(record.provenance.recipe for record in records),
         prompts=_distinct(record.provenance.prompts for record in records),
+        traced=len(records),
+        leaks=sum(leaky(record.verdict) for record in records),
     )
+
+
+def leaky(verdict: Verdict) -> bool:
+    """Whether the leak filter found something, be it the reason of the rejection or not."""
+    return any(check.name == "leakage" and not check.passed for check in verdict.checks)
 
 
 def grader(verdict: Verdict) -> str:

@@ -100,6 +100,7 @@ def _figures(numbers: Figures, context: PublishContext) -> Data:
         "ceiling": numbers.ceiling,
         "histogram": list(numbers.histogram),
         "graders": list(numbers.graders),
+        "leaks": [numbers.leaks, numbers.traced],
         "teachers": list(numbers.teachers) or [context.teacher],
         "recipes": list(numbers.recipes),
         "prompts": context.prompts,

@@ -72,6 +72,7 @@
     const f = page.figures;
     const facts = [
       `Thoughts by ${f.teachers.join(", ")}`, f.graders.length ? `graded by ${f.graders.join(", ")}` : "",
+      f.leaks[1] ? `leak filter: ${f.leaks[0]} of ${f.leaks[1]} episodes (${((100 * f.leaks[0]) / f.leaks[1]).toFixed(1)} %)` : "",
       `vtscot ${f.version}`, f.recipes.length ? `recipe ${f.recipes.join(", ")}` : "", `prompts ${f.prompts}`,
     ];
     const node = document.getElementById("summary");
