@@ -24,7 +24,7 @@ from vtscot.policy.pixels import normalised
 from vtscot.policy.tokens import IGNORED
 
 from .encoding import Encoder, ImageKey, Sample
-from .recipe import BatchSettings, SftRecipe
+from .recipe import SftRecipe
 
 Item = tuple[int, int]  # epoch, number of the record
 
@@ -166,10 +166,3 @@ def _distinct(keys: Sequence[tuple[ImageKey, int]]) -> tuple[dict[ImageKey, int]
         owners.setdefault(key, number)
     places = {key: place for place, key in enumerate(owners)}
     return owners, torch.tensor([places[key] for key, _ in keys])
-
-
-def batches(
-    ids: Sequence[str], lengths: Sequence[int], plan: Schedule, settings: BatchSettings, seed: int, process: int = 0
-) -> Batches:
-    """The batches of one process."""
-    return Batches(ids, lengths, plan, seed, settings.sorted_steps, process)

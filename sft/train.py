@@ -93,6 +93,23 @@ def told(records: Records, parts: dict[str, PartCount]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a training works with, made alike in every process."""
+
+    policy: Any
+    processor: PolicyProcessor
+    encoder: Encoder
+    records: Records
+    parts: dict[str, PartCount]
+    plan: Schedule
+
+    def trained(self, out: Path) -> Trained:
+        """What is told of it when all steps are done."""
+        epochs = self.plan.steps * self.plan.effective / len(self.records.ids)
+        return Trained(out, self.plan.steps, epochs, self.records, self.parts)
+
+
 def train_sft(
     data: str,
     model: str | None,
@@ -112,45 +129,53 @@ def train_sft(
     state = PartialState(cpu=cpu)
     place = Place(out, resume)
     place.check()
-    state.wait_for_everyone()  # all have looked before one writes
     say = progress if progress is not None and state.is_main_process else Silent()
-    begun_from = place.checkpoint or (out if place.finished else model)
+    work = _prepare(data, model, recipe, place, say)
+    if place.begun:
+        place.agree(recipe, work.records.ids)
+    if place.finished:
+        say.note(f"{out} has ended its {work.plan.steps} steps already")
+        return work.trained(out)
+    _announce(say, work, place.step)
+    begun = place.begun
+    state.wait_for_everyone()  # all have looked before one writes
+    if state.is_main_process and begun:
+        rewind(out, place.step)
+    elif state.is_main_process:
+        about = {"data": data, "model": model or "nano", **told(work.records, work.parts)}
+        place.remember(recipe, work.records.ids, about)
+    _steps(work, recipe, place, cpu, say)
+    if state.is_main_process:
+        place.finish({"steps": work.plan.steps})
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    _report(place, state)
+    return work.trained(out)
+
+
+def _prepare(data: str, model: str | None, recipe: SftRecipe, place: Place, say: Progress) -> Work:
+    begun_from = place.checkpoint or (place.out if place.finished else model)
     policy, processor = load_policy(begun_from, "cpu", "float32")
     parts = trainable(policy, recipe.trainable, seed=recipe.seed)
     policy.config.budget = PRESETS[recipe.budget_at_use].model_dump()
-    examples = open_examples(data)
-    encoder = Encoder(examples, processor, policy.config.image_size, recipe.cache_mb)
+    encoder = Encoder(open_examples(data), processor, policy.config.image_size, recipe.cache_mb)
     records = survey(encoder, recipe, data, say)
-    plan = schedule(recipe, len(records.ids), state.num_processes)
-    begun = place.begun  # asked before this process writes
-    if begun:
-        place.agree(recipe, records.ids)
-    state.wait_for_everyone()
-    if place.finished:
-        say.note(f"{out} has ended its {plan.steps} steps already")
-        return Trained(out, plan.steps, plan.steps * plan.effective / len(records.ids), records, parts)
-    _announce(say, records, parts, plan, place.step)
-    if state.is_main_process:
-        if begun:
-            rewind(out, place.step)
-        else:
-            place.remember(recipe, records.ids, {"data": data, "model": model or "nano", **told(records, parts)})
-    trainer, interruption = _trainer(policy, processor, encoder, records, plan, recipe, place, cpu, say)
-    if place.step < plan.steps:
-        say.stage("train", plan.steps - place.step)
+    plan = schedule(recipe, len(records.ids), PartialState().num_processes)
+    return Work(policy, processor, encoder, records, parts, plan)
+
+
+def _steps(work: Work, recipe: SftRecipe, place: Place, cpu: bool, say: Progress) -> None:
+    """Take the steps that are left and write the policy; KeyboardInterrupt where it was stopped before the last."""
+    trainer, interruption = _trainer(work, recipe, place, cpu, say)
+    checkpoint = place.checkpoint
+    if place.step < work.plan.steps:
+        say.stage("train", work.plan.steps - place.step)
         with interruption.heeded():
-            trainer.train(resume_from_checkpoint=None if place.checkpoint is None else str(place.checkpoint))
-        if trainer.state.global_step < plan.steps:
-            _report(place, state)
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        if trainer.state.global_step < work.plan.steps:
+            _report(place, PartialState())
             raise KeyboardInterrupt
-    trainer.save_model(str(out))
-    state.wait_for_everyone()
-    trained = Trained(out, plan.steps, plan.steps * plan.effective / len(records.ids), records, parts)
-    if state.is_main_process:
-        place.finish({"steps": plan.steps})
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    _report(place, state)
-    return trained
+    trainer.save_model(str(place.out))
+    PartialState().wait_for_everyone()
 
 
 def survey(encoder: Encoder, recipe: SftRecipe, data: str, say: Progress) -> Records:
@@ -195,32 +220,22 @@ def content_weights(encoder: Encoder, numbers: Sequence[int], vocabulary: int, w
     return torch.where(seen < _COMMON * replies, weight, 1.0)
 
 
-def _trainer(
-    policy: Any,
-    processor: PolicyProcessor,
-    encoder: Encoder,
-    records: Records,
-    plan: Schedule,
-    recipe: SftRecipe,
-    place: Place,
-    cpu: bool,
-    say: Progress,
-) -> tuple[SftTrainer, Interruption]:
+def _trainer(work: Work, recipe: SftRecipe, place: Place, cpu: bool, say: Progress) -> tuple[SftTrainer, Interruption]:
     interruption = Interruption()
     state = PartialState()
-    batches = Batches(records.ids, records.lengths, plan, recipe.seed, recipe.batch.sorted_steps, state.process_index)
-    weights = content_weights(encoder, records.numbers, len(processor.tokenizer), recipe.losses.content)
-    every = max(1, plan.steps // 20)
+    records, plan, encoder = work.records, work.plan, work.encoder
+    weights = content_weights(encoder, records.numbers, len(work.processor.tokenizer), recipe.losses.content)
+    console = Console(say, every=max(1, plan.steps // 20))
     trainer = SftTrainer(
-        policy,
+        work.policy,
         recipe,
         _arguments(recipe, plan, place.out, cpu=cpu),
         Samples(encoder, records.numbers),
-        batches,
+        Batches(records.ids, records.lengths, plan, recipe.seed, recipe.batch.sorted_steps, state.process_index),
         Collator(encoder),
-        token_weights=None if weights is None else weights.to("cpu" if cpu else "cuda"),
-        save_processor=processor.save_pretrained,
-        callbacks=[interruption, Figures(place.out, say), Console(say, every), *_tensorboard(recipe, place.out)],
+        token_weights=weights,
+        save_processor=work.processor.save_pretrained,
+        callbacks=[interruption, Figures(place.out, say), console, *_tensorboard(recipe, place.out)],
     )
     trainer.remove_callback(PrinterCallback)
     if state.num_processes > 1:
@@ -270,9 +285,10 @@ def _tensorboard(recipe: SftRecipe, out: Path) -> list[Any]:
     return [TensorBoardCallback(SummaryWriter(str(out / "tensorboard")))]
 
 
-def _announce(say: Progress, records: Records, parts: dict[str, PartCount], plan: Schedule, step: int) -> None:
+def _announce(say: Progress, work: Work, step: int) -> None:
     """What is trained on what, before the first step."""
-    for name, part in parts.items():
+    records, plan = work.records, work.plan
+    for name, part in work.parts.items():
         if part.trained:
             say.note(f"trained {name:<16}{part.trained:>15,} of {part.total:,}")
     left_out = "".join(f", {count} {reason}" for reason, count in records.left_out.items())

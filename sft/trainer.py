@@ -67,7 +67,7 @@ class SftTrainer(Trainer):  # type: ignore[misc]
         )
         self.recipe = recipe
         self.batches = batches
-        self.token_weights = token_weights
+        self.token_weights = None if token_weights is None else token_weights.to(arguments.device)
         self.save_processor = save_processor
         self.model_accepts_loss_kwargs = True  # our losses are divided by the numbers of the whole step
         self._sums = torch.zeros(len(_SUMS), dtype=torch.float64, device=arguments.device)

@@ -48,7 +48,7 @@ def read_masks(row: Row) -> tuple[Rle | None, ...] | None:
     None for a row whose masks are not in the dataset. DataError for a mask that is none.
     """
     if not row["anno_ids"]:
-        return (None,) * row["turns"]
+        return (None,) * int(row["turns"])
     if row["mask_height"] is None or row["mask_width"] is None or row["decoded_masks"] is None:
         return None
     size = [row["mask_height"], row["mask_width"]]
