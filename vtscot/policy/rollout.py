@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,80 +25,17 @@ from vtscot.grammar import parse_turn
 from vtscot.policy.cache import Context, Counters, Slice
 from vtscot.policy.features import FeatureStore, Shown
 from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.rolled import Ask, End, RolledTurn, Rollout
 from vtscot.policy.sampling import Sampling, turn_seed
 from vtscot.policy.sharing import read_prompts
-from vtscot.policy.tokens import Encoded, Piece, assemble, encode_next, encode_prompt
+from vtscot.policy.tokens import Piece, encode_next, encode_prompt
 from vtscot.policy.writing import Reply, Writer
-from vtscot.records import Episode, Observation, Selection, Turn
+from vtscot.records import Observation, Selection, Turn
 
-if TYPE_CHECKING:
-    from vtscot.frames import Frames
+__all__ = ["Ask", "Counters", "End", "RolledTurn", "Rollout", "roll"]
 
-End = Literal["answered", "truncated", "unparsed", "too-long"]
 OnText = Callable[[str, int, str], None]
-OnError = Callable[["Ask", VtscotError], None]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Ask:
-    """What a policy is asked: an expression about a video."""
-
-    query_id: str
-    expression: str
-    frames: Frames
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class RolledTurn:
-    """One turn as it was sampled. Tensors are on the CPU; the mask is None where the reply has no `[SEG]`."""
-
-    observation: Observation
-    reply_ids: Tensor  # (T,) int64, with the end of the message where it was sampled
-    text: str
-    turn: Turn | None  # what it says, cut to the video; None where it does not parse
-    error: str | None  # why it does not
-    logprobs: Tensor  # (T,) of the reply's tokens, see `sampling.next_tokens`
-    mask_logits: Tensor | None  # (S/4, S/4)
-    object_score: float | None  # logit that the target is in the frame at all
-    iou_score: float | None  # IoU that the decoder expects
-    frame: int  # of the video, that the mask is decoded on
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Rollout:
-    """All turns of one sample, and how it ended.
-
-    answered; truncated: still looking at the turn limit; unparsed: the last turn breaks the grammar; too-long: the
-    model's window was full before the next reply (there may be no turn at all) or in the midst of one.
-    """
-
-    ask: Ask
-    sample: int
-    turns: tuple[RolledTurn, ...]
-    end: End
-    pieces: tuple[Piece, ...] = field(repr=False)  # what was shown before each turn
-
-    @property
-    def episode(self) -> Episode | None:
-        """The turns that parse; None where not even the first does."""
-        parsed = [(rolled.observation, rolled.turn) for rolled in self.turns if rolled.turn is not None]
-        if not parsed:
-            return None
-        return Episode(
-            query_id=self.ask.query_id,
-            expression=self.ask.expression,
-            num_frames=len(self.ask.frames),
-            observations=tuple(observation for observation, _ in parsed),
-            turns=tuple(turn for _, turn in parsed),
-        )
-
-    def encoded(self, processor: PolicyProcessor) -> Encoded:
-        """The rollout as it was read and written, token for token; PolicyError where nothing was written."""
-        if not self.turns:
-            raise PolicyError(f"{self.ask.query_id}: the prompt does not fit the window of the model; nothing to train")
-        replies = [rolled.reply_ids for rolled in self.turns]
-        frames = [rolled.frame for rolled in self.turns]
-        return assemble(self.ask.query_id, self.pieces, replies, frames, processor)
+OnError = Callable[[Ask, VtscotError], None]
 
 
 def roll(
