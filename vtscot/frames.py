@@ -7,6 +7,7 @@ or absurdly large raises FrameError naming it, and no name leads out of the vide
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import struct
@@ -44,6 +45,8 @@ PIL_FAULTS: Final = (  # what Pillow raises, one time or another, for a broken f
     zlib.error,
 )
 _ATOMS: Final = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # what an mp4 or mov may begin with
+_DRAIN: Final = 64  # frames read before decord's queue is emptied at the next key frame
+_DRAIN_ANYWHERE: Final = 8 * _DRAIN  # or, where key frames are rare, at any frame
 _NO_COPIES: Final = 1e-9  # decord takes a share of the frames; zero would mean any number
 _pil_warnings = threading.Lock()  # the filters of `warnings` belong to the whole process
 
@@ -122,6 +125,11 @@ class VideoFrames:
     Opening decodes the clip once, in order. That tells how many frames there really are: a container may announce
     more (`announced`) than it holds, and decord then repeats the last one, or shifts frames when it seeks. So the
     digest of every frame is kept, and a frame reached by seeking is given out only if it is the one seen in order.
+
+    Between two reads decord goes on decoding, up to the end of the clip, and keeps what it decodes; seeking empties
+    its queue. That is done now and then while frames are read in order, after every frame that is not the next one,
+    and by `rest`. In the pass that takes the digests it is done only where two different frames in a row are the same
+    again after the seek, so that nothing can shift; a clip that fails this is read without.
     """
 
     def __init__(self, path: Path, names: Sequence[str] | None = None) -> None:
@@ -131,7 +139,11 @@ class VideoFrames:
         self.announced = len(self._reader)
         self.fps = float(self._reader.get_avg_fps())
         self._size = (0, 0)
+        self._keys = frozenset(int(key) for key in self._reader.get_key_indices())
+        self._undrained = 0  # frames read since the queue was empty
+        self._last = -1  # the last frame given out
         self._digests = tuple(self._digests_in_order())
+        self._drain()
         self.names = tuple(f"{i:05d}" for i in range(len(self._digests))) if names is None else tuple(names)
         if not len(self.names) == len(self._digests) > 0:
             raise FrameError(
@@ -158,9 +170,15 @@ class VideoFrames:
     def digest(self, i: int) -> str:
         return self._digests[i]
 
+    def rest(self) -> None:
+        """Stop decoding ahead, until the next frame is asked for."""
+        with self._lock:
+            self._drain()
+
     def _digests_in_order(self) -> Iterator[str]:
         import decord
 
+        before, drains = "", True
         for i in range(self.announced):
             try:
                 pixels = self._read(i)
@@ -169,19 +187,47 @@ class VideoFrames:
             except decord.DECORDError as error:
                 raise FrameError(f"{self.path} is damaged; re-encode it: {_reencode(self.path)}") from error
             self._size = (pixels.shape[1], pixels.shape[0])
-            yield _pixel_digest(pixels)
+            digest = _pixel_digest(pixels)
+            if drains and before not in ("", digest) and self._is_full(i - 1):
+                drains = self._drain_in_order(i, (before, digest))
+            before = digest
+            yield digest
+
+    def _is_full(self, i: int) -> bool:
+        """True where the queue should be emptied by seeking to frame i."""
+        return self._undrained >= (_DRAIN if i in self._keys else _DRAIN_ANYWHERE)
+
+    def _drain_in_order(self, i: int, digests: tuple[str, str]) -> bool:
+        """Empty the queue and go on after frame i; False where frames i - 1 and i are not the same after seeking."""
+        import decord
+
+        self._drain()
+        with contextlib.suppress(decord.DECORDError, decord.DECORDLimitReachedError):
+            if digests == (_pixel_digest(self._read(i - 1)), _pixel_digest(self._read(i))):
+                return True
+        self._read_in_order(i)
+        return False
+
+    def _drain(self) -> None:
+        self._reader.seek(0)
+        self._undrained = 0
 
     def _decode(self, i: int) -> Pixels:
         import decord
 
         i = range(len(self))[i]
         with self._lock:
+            if self._is_full(i):
+                self._drain()
             for read in (self._read, self._read_in_order):
                 try:
                     pixels = read(i)
                 except (decord.DECORDError, decord.DECORDLimitReachedError):
                     continue
                 if _pixel_digest(pixels) == self._digests[i]:
+                    if i != self._last + 1:
+                        self._drain()
+                    self._last = i
                     return pixels
         raise FrameError(f"{self.path}: frame {i} does not decode alike twice; re-encode it: {_reencode(self.path)}")
 
@@ -192,8 +238,15 @@ class VideoFrames:
         return self._read(i)
 
     def _read(self, i: int) -> Pixels:
+        self._undrained += 1
         pixels: Pixels = self._reader[i].asnumpy()
         return pixels
+
+
+def rest(frames: Frames) -> None:
+    """Tell the frames that none is asked for in the next milliseconds: a clip stops decoding ahead."""
+    if isinstance(frames, VideoFrames):
+        frames.rest()
 
 
 def open_frames(path: Path, names: Sequence[str] | None = None) -> Frames:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vtscot.budget import PRESETS, Budget, preset
+from vtscot.frames import rest
 from vtscot.masks import Rle, is_empty
 from vtscot.policy.batch import collate
 from vtscot.policy.pixels import sam_frame
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 PropagateFrom = Literal["decoded", "answer"]
 OnText = Callable[[str, int, str], None]
 OnMask = Callable[[int, Rle | None], None]
-BLOCK: Final = 32  # frames read at once on the way back: a clip is decoded forwards, from a key frame on
+BLOCK: Final = 32  # frames read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +170,7 @@ def trace_of(prediction: Prediction, exp_id: str) -> Trace:
 
 
 class BlockFrames:
-    """The frames of a video for SAM 2, (3, size, size) each, read one at a time forwards and in blocks backwards."""
+    """The frames of a video for SAM 2, (3, size, size) each, in blocks: a clip is decoded forwards and at once."""
 
     def __init__(self, frames: Frames, size: int) -> None:
         self.frames = frames
@@ -183,7 +184,9 @@ class BlockFrames:
         if index not in self._kept:
             backwards = index + 1 in self._kept
             first = max(0, index - BLOCK + 1) if backwards else index
-            self._kept = {i: self._square(i) for i in range(first, index + 1)}
+            last = index if backwards else min(index + BLOCK, len(self)) - 1
+            self._kept = {i: self._square(i) for i in range(first, last + 1)}
+            rest(self.frames)
         return sam_frame(self._kept[index], self.size)
 
     def _square(self, index: int) -> Image.Image:

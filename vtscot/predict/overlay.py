@@ -1,6 +1,6 @@
 """The masks over the video: an mp4 (H.264 by PyAV where it is installed, else MPEG-4 by OpenCV) or a GIF.
 
-One frame is in memory at a time (a GIF's pictures are small and few). What was written is opened again before it
+A few frames are in memory at a time (a GIF's pictures are small and few). What was written is opened again before it
 takes its place: OpenCV does not tell of a full disk.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vtscot.errors import DataError
+from vtscot.frames import rest
 from vtscot.masks import Rle, box, decode, resize
 from vtscot.predict.place import whole_path
 from vtscot.progress import Progress, Silent
@@ -33,6 +34,7 @@ GIF_PIXELS: Final = 320 * 240
 GIF_FRAMES: Final = 200
 COLOUR: Final = (0, 208, 132)
 _OPACITY: Final = 0.45
+_BLOCK: Final = 16  # frames read at once
 
 
 def write_overlay(
@@ -46,7 +48,7 @@ def write_overlay(
     with whole_path(path) as part:
         if kind == "gif":
             return _write_gif(part, frames, track, fps, say)
-        pictures = (painted(frames, track, i, MP4_PIXELS) for i in _counted(len(frames), say))
+        pictures = _pictures(frames, track, say)
         if find_spec("av") is not None:
             _write_av(part, pictures, fps)
             note = ""
@@ -81,11 +83,15 @@ def _paint(pixels: Pixels, mask: Rle) -> None:
     cv2.drawContours(pixels, borders, -1, COLOUR, 1 + pixels.shape[1] // 640)
 
 
-def _counted(count: int, say: Progress) -> Iterator[int]:
-    say.stage("overlay", count)
-    for i in range(count):
-        yield i
-        say.advance()
+def _pictures(frames: Frames, track: MaskTrack, say: Progress) -> Iterator[Pixels]:
+    """All frames, painted; read a few at once."""
+    say.stage("overlay", len(frames))
+    for first in range(0, len(frames), _BLOCK):
+        block = [painted(frames, track, i, MP4_PIXELS) for i in range(first, min(first + _BLOCK, len(frames)))]
+        rest(frames)
+        for pixels in block:
+            yield pixels
+            say.advance()
 
 
 def _even(pixels: Pixels) -> Pixels:
