@@ -19,6 +19,7 @@ from tests.cli import vtscot as command
 from tests.server import Body, Reply, ScriptedServer, completion, cut, error, html, late, schema_brain
 from vtscot.build import Summary, build, rebuild
 from vtscot.errors import RunError, UsageError
+from vtscot.estimate import estimate
 from vtscot.recipe import Recipe, load_recipe
 
 LIMIT = 3
@@ -208,6 +209,17 @@ def test_changed_settings_are_taken_when_told_to(run: Path, world: Path, server:
     assert len(server.requests) == 2 * sent
 
 
+def test_a_dry_run_counts_what_the_ledger_answers(run: Path, world: Path, server: ScriptedServer) -> None:
+    sent = len(server.requests)
+    edges = {"verify.min_ratio=0.75": 0, "teacher.temperature=0.9": sent}
+    for assignment, wanted in edges.items():
+        changed = recipe(world, server, assignment)
+        figures = estimate(changed, run.parent / assignment, Notes(), run)
+        assert (figures["requests"], figures["stored"]) == (wanted, sent - wanted)
+        assert (figures["input_tokens"] == 0) == (wanted == 0)
+    assert len(server.requests) == sent
+
+
 @pytest.mark.parametrize("assignment", ["source.split=valid_u", "source.videos=7"])
 def test_another_source_is_another_run(run: Path, assignment: str) -> None:
     with pytest.raises(RunError, match="another source"):
@@ -252,6 +264,27 @@ def test_only_failed_tries_again_what_failed_and_nothing_else(world: Path, tmp_p
         assert again.figures.queries == 1
         assert any(said.startswith(f"{LIMIT - 1} queries were not worked on yet") for said in notes.said)
         assert failures(tmp_path / "run") == []
+
+
+def test_a_dry_run_says_what_an_update_would_change(run: Path, world: Path, server: ScriptedServer) -> None:
+    where = ("--source", "mevis", "--root", world, "--run", run, "--limit", str(LIMIT), "--base-url", server.base_url)
+    ended = command(
+        *(
+            "build",
+            *where,
+            "--teacher",
+            "openai",
+            "--model",
+            "m",
+            "--update",
+            "--dry-run",
+            "--set",
+            "verify.min_iou=0.5",
+        )
+    )
+    assert ended.code == 0, ended.err
+    assert "changed  verify.min_iou: 0.3 -> 0.5" in ended.err
+    assert f"requests            0   with 0 images; {len(server.requests)} more are answered by the ledger" in ended.out
 
 
 def test_only_failed_goes_without_update(run: Path) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vtscot.build import input_digest, open_recipe_source, select
+from vtscot.build import cores, input_digest, open_recipe_source, select
+from vtscot.drivers import Workplace
 from vtscot.endpoint.price import Tokens, expected, price
 from vtscot.endpoint.request import Picture, Request
 from vtscot.episode import observations
@@ -25,6 +26,7 @@ from vtscot.progress import Progress
 from vtscot.prompts import render_prompt
 from vtscot.recipe import Recipe
 from vtscot.records import Observation, Thought
+from vtscot.replay import need
 from vtscot.sources.base import Source
 from vtscot.stages import Job, mine_query
 from vtscot.teacher.base import TraceTask
@@ -46,11 +48,13 @@ class Estimate:
     sent: Counter[str] = field(default_factory=lambda: Counter(requests=0, images=0))
     tokens: Tokens = field(default_factory=lambda: Tokens(0, 0))
     rendered: int = 0
+    stored: int = 0  # requests whose answers the ledger has already
 
     def json(self, recipe: Recipe) -> dict[str, Any]:
         """All figures; `cost` is None without prices, `seconds` None for batches."""
-        settings, requests = recipe.teacher, self.sent["requests"]
-        rest = self.queries - self.settled
+        settings, planned = recipe.teacher, self.sent["requests"]
+        requests = planned - self.stored
+        rest = (self.queries - self.settled) * (requests / planned if planned else 0.0)
         scale = rest / self.rendered if self.rendered else 0.0
         tokens = Tokens(round(self.tokens.input * scale), round(self.tokens.output * scale))
         waves = math.ceil(requests / settings.concurrency)
@@ -59,7 +63,9 @@ class Estimate:
             "skipped": self.skipped,
             "settled": self.settled,
             "turns": {str(n): self.turns[n] for n in sorted(self.turns)},
-            **self.sent,
+            "requests": requests,
+            "stored": self.stored,
+            "images": round(self.sent["images"] * requests / planned) if planned else 0,
             "input_tokens": tokens.input,
             "output_tokens": tokens.output,
             "cost": price(tokens, settings, batch=settings.batch) if requests else 0.0,
@@ -70,7 +76,7 @@ class Estimate:
 def estimate(recipe: Recipe, scratch: Path, say: Progress, run: Path | None = None) -> dict[str, Any]:
     """Queries, turns, requests, images, tokens, cost and time of a build; indexes into `scratch` and sends nothing.
 
-    What the ledger of `run` has settled is not counted again; the run is not touched.
+    What the ledger of `run` has settled is not counted again, nor are answers that it holds; the run is not touched.
     """
     root = Path(recipe.source.root) if recipe.source.root else scratch / "source"
     say.stage("index")
@@ -95,7 +101,17 @@ def estimate(recipe: Recipe, scratch: Path, say: Progress, run: Path | None = No
             total.sent.update(sent_for(recipe, observation))
     if recipe.asks_a_model:
         _render(total, todo, recipe, source, index, say)
+        total.stored = _stored(todo, Workplace(recipe, root, scratch / "index"), run)
     return total.json(recipe)
+
+
+def _stored(todo: Sequence[Job], place: Workplace, run: Path | None) -> int:
+    """How many requests of these jobs the ledger of the run answers, whatever settings it was made with."""
+    with _settled(run) as ledger:
+        if ledger is None or not todo or not ledger.usage().answers:
+            return 0
+        wanted = need(todo, replace(place, answers=ledger.path), cores(place.recipe))
+    return wanted.requests - wanted.missing
 
 
 class _settled:

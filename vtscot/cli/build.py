@@ -13,8 +13,10 @@ from vtscot.build import Summary, build, rebuild
 from vtscot.cli.progress import progress
 from vtscot.errors import COST_REACHED, RunError, StoppedError, UsageError
 from vtscot.estimate import estimate
+from vtscot.ledger import Ledger
 from vtscot.publish.figures import Figures
 from vtscot.recipe import Recipe
+from vtscot.run import differences
 
 
 def build_command(
@@ -88,8 +90,24 @@ def _turns(figures: Figures) -> list[str]:
 
 def _dry_run(recipe: Recipe, directory: Path, *, as_json: bool) -> None:
     with progress() as say, tempfile.TemporaryDirectory(prefix="vtscot-") as scratch:
+        for change in _changes(recipe, directory):
+            say.note(f"changed  {change}")
         figures = estimate(recipe, Path(scratch), say, directory)
     typer.echo(json.dumps(figures) if as_json else "\n".join(_estimate_lines(figures)))
+
+
+def _changes(recipe: Recipe, directory: Path) -> list[str]:
+    """The settings that the run was not made with; only `--update` would take them."""
+    path = directory / "ledger.sqlite"
+    if not path.is_file():
+        return []
+    with Ledger(path, read_only=True) as ledger:
+        made_with = ledger.setting("identity")
+    return differences(json.loads(made_with), recipe.identity()) if made_with else []
+
+
+def _stored_text(stored: int) -> str:
+    return f"; {stored} more are answered by the ledger" if stored else ""
 
 
 def _cost_text(cost: float | None) -> str:
@@ -109,7 +127,7 @@ def _estimate_lines(figures: dict[str, Any]) -> list[str]:
         "",
         f"queries             {figures['queries']}   settled {figures['settled']}, skipped {figures['skipped']}",
         f"planned turns       {turns}",
-        f"requests            {figures['requests']}   with {figures['images']} images",
+        f"requests            {figures['requests']}   with {figures['images']} images{_stored_text(figures['stored'])}",
         f"tokens              about {figures['input_tokens']} in, {figures['output_tokens']} out",
         f"cost                {_cost_text(figures['cost'])}",
         f"time                {_time_text(figures['seconds'])}",
