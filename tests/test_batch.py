@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.asking import KEY, REQUEST, Answer, good, settings
 from tests.batches import BatchServer
+from tests.cli import vtscot
 from tests.server import Reply, completion, cut, error
+from vtscot.demo import write_demo
 from vtscot.endpoint.batch import read_line
 from vtscot.endpoint.client import ChatClient, Stats
 from vtscot.endpoint.request import Request
@@ -239,3 +246,30 @@ def test_the_key_stays_out_of_what_a_batch_leaves_behind(ledger: Ledger) -> None
         assert all(headers["authorization"] == f"Bearer {KEY}" for headers in server.headers)
     assert KEY not in repr(results) + "".join(said)
     assert all(KEY.encode() not in path.read_bytes() for path in ledger.path.parent.rglob("*") if path.is_file())
+
+
+def test_a_killed_process_uploads_nothing_twice(tmp_path: Path) -> None:
+    """SIGKILL while the server works on the first batch, and again on a later one; then a build to the end."""
+    write_demo(tmp_path / "world", videos=1, seed=5, workers=1)
+    where = ["--run", str(tmp_path / "run"), "--source", "mevis", "--root", str(tmp_path / "world"), "--limit", "2"]
+    quick = ["teacher.batch_quiet_s=0.3", "teacher.batch_poll_s=0.05", "verify.segmenter=box", "teacher.mode=single"]
+    with BatchServer(polls=10**6) as server:
+        endpoint = ["--teacher", "openai", "--model", "m", "--base-url", server.base_url, "--batch"]
+        arguments = ["build", *where, *endpoint, *(f"--set={one}" for one in quick)]
+        for kill in range(2):
+            process = subprocess.Popen([sys.executable, "-m", "vtscot", *arguments], stderr=subprocess.DEVNULL)
+            while not (len(server.jobs) > kill and max(job.polls for job in server.jobs.values()) > 2):
+                assert process.poll() is None
+                signal.sigtimedwait([], 0.05)
+            process.kill()
+            process.wait()
+            server._work(server.jobs[f"batch_{kill}"])
+            for job in server.jobs.values():
+                job.polls = 0
+        server.polls = 0
+        ended = vtscot(*arguments, "--json")
+        assert ended.code in (0, 1), ended.err
+        sent = [text for name, text in server.files.values() if name.startswith("vtscot-")]
+        keys = [json.loads(line)["custom_id"] for text in sent for line in text.splitlines()]
+        assert len(keys) == len(set(keys)) == len(server.lines)
+        assert ended.json()["failed"] == 0

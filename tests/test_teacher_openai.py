@@ -30,7 +30,7 @@ from vtscot.records import Fact, Plan, Query, Selection, Step, Thought
 from vtscot.teacher.base import PassTokens, TraceTask
 from vtscot.teacher.hints import direction, hints
 from vtscot.teacher.openai import OpenAITeacher, with_keyframe
-from vtscot.teacher.passes import PASSES
+from vtscot.teacher.passes import PASSES, SingleAnswer, checked
 from vtscot.tracks import MaskTrack
 
 SIZE = (96, 64)  # width, height
@@ -154,6 +154,24 @@ def test_a_single_request_per_turn_gives_the_whole_thought(task: TraceTask, ledg
     episode = episode_of(task.query, plan, thoughts, BUDGET)
     assert [parse_turn(render_turn(turn)) for turn in episode.turns] == list(episode.turns)
     assert thoughts[0].temporal in texts(server.requests[1]), "a later turn knows the earlier thought"
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "kept"),
+    [
+        ("temporal", "Step 1: Temporal Dynamics. The dog runs.", "The dog runs."),
+        ("temporal", "**Temporal Dynamics:** The dog runs.", "The dog runs."),
+        ("spatial", "Step 2: The dog runs.", "The dog runs."),
+        ("spatial", "Spatial details matter.", "Spatial details matter."),
+        ("linguistic", "Step 3: Expression Analysis: It says so.", "It says so."),
+        ("action", "Action: I look again.", "I look again."),
+        ("action", "Action shots are rare.", "Action shots are rare."),
+    ],
+)
+def test_a_parts_own_heading_is_left_to_the_grammar(name: str, said: str, kept: str) -> None:
+    texts = dict.fromkeys(("temporal", "spatial", "linguistic", "action"), "It is so.") | {name: said}
+    answer = checked(SingleAnswer(keyframe=1, **texts))
+    assert getattr(answer.thought, name) == kept
 
 
 @pytest.mark.parametrize("name", ["temporal", "spatial", "linguistic"])

@@ -13,6 +13,7 @@ None sees a frame that the policy has not been shown by this turn. `compose` alo
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from pydantic import Field
 
 from vtscot.endpoint.answers import BadAnswer
 from vtscot.endpoint.request import OUTLINE, Picture, Request
+from vtscot.errors import FrameError
 from vtscot.grammar import clean, reserved
 from vtscot.prompts import render_prompt
 from vtscot.records import Frozen, Observation, ShownFrame, Step, Thought
@@ -69,6 +71,17 @@ class SingleAnswer(Frozen):
 
 _digests: WeakKeyDictionary[Frames, dict[int, str]] = WeakKeyDictionary()
 _sizes: WeakKeyDictionary[Frames, tuple[int, int]] = WeakKeyDictionary()
+_HEADINGS: Final = {
+    name: re.compile(rf"\A[*#\s]*(?:{step}(?:\s*{title}[:.])?|{title}\s*[:.])[*\s]*", re.IGNORECASE)
+    for name, step, title in (
+        ("temporal", "step 1:", "temporal dynamics"),
+        ("spatial", "step 2:", "spatial details"),
+        ("linguistic", "step 3:", "expression analysis"),
+        ("action", "action:", "action"),
+    )
+}
+"""A part's own heading at its beginning: the grammar writes it. Any other heading is an answer in the wrong place."""
+
 A = TypeVar("A", TemporalAnswer, SpatialAnswer, LinguisticAnswer, SingleAnswer)
 K = TypeVar("K", TemporalAnswer, SingleAnswer)
 
@@ -144,14 +157,17 @@ def _picture(moment: Moment, frame: ShownFrame, *, outline: bool) -> Picture:
         max_pixels=frame.max_pixels,
         load=partial(task.frames.image, frame.index, frame.max_pixels),
         outline=rle,
-        size=_size(task.frames),
+        size=_size(task.frames, frame.index),
     )
 
 
-def _size(frames: Frames) -> tuple[int, int]:
-    """Of the first frame, remembered like the digests: all frames of a video have one size."""
+def _size(frames: Frames, index: int) -> tuple[int, int] | None:
+    """(width, height) of a video's first frame asked for; None where it cannot be read, which is said later."""
     if frames not in _sizes:
-        _sizes[frames] = frames.size(0)
+        try:
+            _sizes[frames] = frames.size(index)
+        except FrameError:
+            return None
     return _sizes[frames]
 
 
@@ -205,11 +221,11 @@ def _schema(answer: type[Frozen], keyframes: tuple[int, ...]) -> Mapping[str, An
 
 
 def checked(answer: A) -> A:
-    """The answer with its texts as clean paragraphs; raises BadAnswer for an empty text or markup."""
+    """The answer with its texts as clean paragraphs; BadAnswer for an empty text, markup or another part's heading."""
     texts: dict[str, str] = {}
     for name, value in answer:
         if isinstance(value, str):
-            texts[name] = text = clean(value)
+            texts[name] = text = _HEADINGS[name].sub("", clean(value))
             if not text:
                 raise BadAnswer("empty", f"the {name} text is empty")
             if mark := reserved(text):
