@@ -6,6 +6,7 @@ import hashlib
 import io
 import struct
 import sys
+import time
 import warnings
 import zlib
 from pathlib import Path
@@ -16,8 +17,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from vtscot import frames as frames_module
 from vtscot.errors import FrameError
-from vtscot.frames import FolderFrames, Frames, VideoFrames, encode_jpeg, open_frames
+from vtscot.frames import FolderFrames, Frames, VideoFrames, encode_jpeg, open_frames, rest
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -374,3 +376,72 @@ def test_real_frames(shared_data: Path) -> None:
     assert small.width * small.height <= 32 * 784
     shrunk = frames.image(59).resize(small.size, Image.Resampling.LANCZOS)
     assert np.abs(np.asarray(small, int) - np.asarray(shrunk, int)).mean() < 2
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+@pytest.mark.parametrize("anywhere", [5, 1000], ids=["at any frame", "at key frames"])
+def test_emptying_the_queue_changes_no_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, anywhere: int
+) -> None:
+    path = tmp_path / "clip.mp4"
+    write_clip(path, codec=codec)
+    plain = VideoFrames(path)
+    drained = []
+    drain = VideoFrames._drain
+    monkeypatch.setattr(frames_module, "_DRAIN", 3)
+    monkeypatch.setattr(frames_module, "_DRAIN_ANYWHERE", anywhere)
+    monkeypatch.setattr(VideoFrames, "_drain", lambda self: (drained.append(1), drain(self)))
+    frames = VideoFrames(path)
+    assert len(drained) >= 3
+    assert [frames.digest(i) for i in range(48)] == [plain.digest(i) for i in range(48)]
+    for i in (*range(20, 48), *range(19, -1, -1)):
+        assert np.array_equal(frames.array(i), plain.array(i)), i
+
+
+@pytest.mark.parametrize("shift", [1, -1, 3])
+def test_a_clip_that_seeks_to_other_frames_is_read_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int
+) -> None:
+    path = tmp_path / "clip.mp4"
+    write_clip(path)
+    plain = VideoFrames(path)
+    read, shifted = VideoFrames._read, []
+
+    def off(self: VideoFrames, i: int) -> Pixels:
+        """After the first seek all frames are those of another place, until the clip is opened anew."""
+        wrong = shift if self._reader in shifted else 0
+        return read(self, min(max(i + wrong, 0), 47))
+
+    monkeypatch.setattr(frames_module, "_DRAIN", 3)
+    monkeypatch.setattr(VideoFrames, "_read", off)
+    monkeypatch.setattr(VideoFrames, "_drain", lambda self: shifted.append(self._reader))
+    frames = VideoFrames(path)
+    assert shifted
+    assert [frames.digest(i) for i in range(48)] == [plain.digest(i) for i in range(48)]
+
+
+def test_a_clip_is_not_decoded_ahead_of_who_is_slow(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8).repeat(12, 0).repeat(12, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 960, 720, "yuv420p"
+        for i in range(150):
+            shown = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(noise, 4 * i, 1)), format="rgb24")
+            container.mux(stream.encode(shown))
+        container.mux(stream.encode())
+    frames = VideoFrames(path)  # 311 MB decoded
+
+    def resident() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+    frames.image(20)
+    before = resident()
+    time.sleep(0.5)
+    assert resident() - before < 60
+    for i in range(21, 30):
+        frames.image(i)
+    rest(frames)
+    before = resident()
+    time.sleep(0.5)
+    assert resident() - before < 60
