@@ -8,6 +8,7 @@ batches, so that little is padded.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from vtscot.errors import UsageError
 from vtscot.policy.pixels import normalised
 from vtscot.policy.tokens import IGNORED
 
+from .decisions import Decisions
 from .encoding import Encoder, ImageKey, Sample
 from .recipe import SftRecipe
 
@@ -94,10 +96,10 @@ def _drawn(text: str) -> bytes:
 
 
 class Samples(Dataset):  # type: ignore[misc]
-    """Samples by item; what a loader reads."""
+    """Samples by item; what a loader reads. `decisions` are drawn anew in every epoch."""
 
-    def __init__(self, encoder: Encoder, numbers: Sequence[int]) -> None:
-        self._encoder, self._numbers = encoder, numbers
+    def __init__(self, encoder: Encoder, numbers: Sequence[int], decisions: Decisions | None = None) -> None:
+        self._encoder, self._numbers, self._decisions = encoder, numbers, decisions
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -105,7 +107,10 @@ class Samples(Dataset):  # type: ignore[misc]
     def __getitem__(self, item: Item) -> tuple[int, int, Sample]:
         epoch, i = item
         number = self._numbers[i]
-        return epoch, number, self._encoder.sample(number)
+        sample = self._encoder.sample(number)
+        if self._decisions is not None:
+            sample = dataclasses.replace(sample, encoded=self._decisions.drawn(sample.encoded, epoch))
+        return epoch, number, sample
 
 
 class Collator:

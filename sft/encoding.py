@@ -25,7 +25,7 @@ from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.tokens import Encoded, Patches, count_tokens, encode_episode, patches_of
 from vtscot.records import Episode, Observation
 
-from .examples import Examples
+from .examples import Example, Examples
 
 T = TypeVar("T")
 ImageKey = tuple[str, int, int | None]  # video, frame, most pixels; None: as it is
@@ -80,6 +80,7 @@ class Encoder:
         self.processor = processor
         self.image_size = image_size
         self._cache = Cache(cache_mb * 2**20)
+        self._sizes: dict[tuple[str, int], tuple[int, int]] = {}
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -88,8 +89,15 @@ class Encoder:
         """Tokens of record i, told from the sizes of its frames."""
         example = self.examples[i]
         shown = [frame for observation in example.episode.observations for frame in observation.frames]
-        sizes = [fit(*example.frames.size(frame.index), frame.max_pixels) for frame in shown]
+        sizes = [fit(*self._size(example, frame.index), frame.max_pixels) for frame in shown]
         return count_tokens(example.episode, sizes, self.processor)
+
+    def _size(self, example: Example, frame: int) -> tuple[int, int]:
+        """(width, height) of a frame; its file is opened once."""
+        key = example.video, frame
+        if key not in self._sizes:
+            self._sizes[key] = example.frames.size(frame)
+        return self._sizes[key]
 
     def sample(self, i: int) -> Sample:
         """Record i; PolicyError naming it where text, images and masks do not match."""

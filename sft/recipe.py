@@ -44,6 +44,14 @@ class LossSettings(Frozen):
         return self
 
 
+class DecisionSettings(Frozen):
+    """Words that decide something wherever they stand in a reply, if they are one token; see `decisions`."""
+
+    words: tuple[str, ...] = ()
+    weight: float = Field(default=1.0, gt=0)  # of these tokens, beside that of content
+    random: float = Field(default=0.0, ge=0, le=1)  # share of the replies whose earlier decisions are read at random
+
+
 class OptimiserSettings(Frozen):
     """AdamW. `scale` multiplies the learning rate of single parts of the policy."""
 
@@ -82,6 +90,7 @@ class SftRecipe(Frozen):
 
     trainable: TrainableSettings = TrainableSettings()
     losses: LossSettings = LossSettings()
+    decisions: DecisionSettings = DecisionSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     batch: BatchSettings = BatchSettings()
     epochs: float | None = Field(default=None, gt=0)  # 1, where max_steps says nothing else

@@ -35,6 +35,7 @@ from vtscot.progress import Progress, Silent
 
 from .batching import Batches, Collator, Samples, Schedule, schedule
 from .callbacks import Console, Figures, Interruption
+from .decisions import Decisions
 from .encoding import Encoder
 from .examples import Examples, open_examples
 from .metrics import rewind
@@ -224,13 +225,18 @@ def _trainer(work: Work, recipe: SftRecipe, place: Place, cpu: bool, say: Progre
     interruption = Interruption()
     state = PartialState()
     records, plan, encoder = work.records, work.plan, work.encoder
-    weights = content_weights(encoder, records.numbers, len(work.processor.tokenizer), recipe.losses.content)
+    vocabulary = len(work.processor.tokenizer)
+    decisions = Decisions(recipe.decisions, work.processor, recipe.seed)
+    if decisions.left_out:
+        say.note(f"decisions: {', '.join(map(repr, decisions.left_out))} is not one token of this policy, and left out")
+    weights = content_weights(encoder, records.numbers, vocabulary, recipe.losses.content)
+    weights = decisions.weighed(weights, vocabulary)
     console = Console(say, every=max(1, plan.steps // 20))
     trainer = SftTrainer(
         work.policy,
         recipe,
         _arguments(recipe, plan, place.out, cpu=cpu),
-        Samples(encoder, records.numbers),
+        Samples(encoder, records.numbers, decisions),
         Batches(records.ids, records.lengths, plan, recipe.seed, recipe.batch.sorted_steps, state.process_index),
         Collator(encoder),
         token_weights=weights,
