@@ -88,7 +88,9 @@ def _work(stage: Stage[R], jobs: Sequence[Job]) -> list[R]:
 
 def _in_turn(stage: Stage[R], jobs: Sequence[Job], tools: Tools) -> list[R]:
     async def all_of_them() -> list[R]:
-        return [await stage(job, tools) for job in jobs]
+        done = [await stage(job, tools) for job in jobs]
+        await asyncio.sleep(0)  # where an interruption is heard that came during arithmetic
+        return done
 
     return asyncio.run(all_of_them())
 
@@ -104,8 +106,8 @@ def in_processes(jobs: Sequence[Job], place: Workplace, workers: int, stage: Sta
     """Drive jobs through a pool of processes, each with its own tools; one worker is this process itself."""
     if workers == 1:
         tools = place.tools()
-        for some in chunks(jobs):
-            yield from _in_turn(stage, some, tools)
+        for job in jobs:
+            yield from _in_turn(stage, [job], tools)
         return
     context = get_context("spawn")  # a forked child would share the parent's open ledger and threads
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(place,))
