@@ -29,7 +29,7 @@ from vtscot.evaluation.episodes import MEASURES  # noqa: E402
 from vtscot.policy.dataset_eval import choose, weights_digest  # noqa: E402
 from vtscot.sources.registry import open_source  # noqa: E402
 
-LIMIT = 6
+LIMIT = 5
 
 
 def here(*arguments: str | Path) -> Ended:
