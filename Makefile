@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN ?= runs/demo-train
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test fast lint bench speedrun schemas clean
+.PHONY: demo test fast lint bench nano speedrun schemas clean
 
 # The light core: no torch.
 $(VENV)/core: pyproject.toml constraints.txt
@@ -38,6 +38,10 @@ lint: $(VENV)/dev
 # Every figure that README and docs quote.
 bench: $(VENV)/dev
 	$(BIN)/python -m bench
+
+# The tiny base policy that ships with the package, from nothing: hours on two cores. Goes on where it was stopped.
+nano: $(VENV)/dev
+	$(BIN)/python -m vtscot.sft.nano --out runs/nano
 
 # Demo data, build, cold start from nano, evaluation on held-out videos, report: under 15 minutes on two cores.
 SEEDS ?= 0

@@ -55,7 +55,7 @@ def _rows(warm: Warmup, batch: Batch, yes: int, no: int) -> list[dict[str, Any]]
             at = [i for i, n in enumerate(names) if n == name]
             rows[r][name] = [int(logits[r, i - 1].argmax()) == int(full[r, i]) for i in at]
     cut = max(max(p) for p in places) + 1
-    batch.tails = full[:, :cut].clone()
+    batch.tails = batch.read = full[:, :cut].clone()
     batch.tail_keep, batch.tail_positions = batch.tail_keep[:, :cut], batch.tail_positions[:, :, :cut]
     for step in range(max(map(len, places))):
         logits = _logits(warm, batch)

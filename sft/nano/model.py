@@ -57,7 +57,7 @@ class Warmup(nn.Module):  # type: ignore[misc]
             levels.append(Level(embed(ids), where, torch.ones_like(ids, dtype=torch.bool), torch.zeros(0)))
         above = torch.zeros(len(batch.heads), dtype=torch.int64)
         levels.append(Level(embeds, batch.head_positions, batch.head_keep, above, visual, deep))
-        levels.append(Level(embed(batch.tails), batch.tail_positions, batch.tail_keep, batch.parent))
+        levels.append(Level(embed(batch.read), batch.tail_positions, batch.tail_keep, batch.parent))
         return run(self.text, levels, self.probe), features
 
     def forward(self, batch: Batch, masks: bool = False) -> dict[str, Tensor]:

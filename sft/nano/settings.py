@@ -39,6 +39,7 @@ class Level(Frozen):
     queries: int = Field(default=6, ge=1, description="per video")
     pictures: int = Field(default=10, ge=0, description="further videos of which only images are shown: four of each")
     kinds: dict[str, float] = Field(default_factory=lambda: dict(KINDS), description="how often which queries come")
+    mixed: float = Field(default=0.0, ge=0, le=1, description="share of queries whose targets are seen partly")
     look: float = Field(default=0.25, ge=0, le=1, description="share of batches that show a window and a keyframe")
     system: float = Field(default=0.0, ge=0, le=1, description="share of first observations after the system message")
     lr: float = Field(default=2e-3, gt=0)

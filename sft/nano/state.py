@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 _MOMENTS: Final = ("exp_avg", "exp_avg_sq", "step")
 
 
-def save_state(path: Path, model: Any, optimizer: Any, names: list[str], where: dict[str, Any]) -> None:
-    """Weights, moments of the optimizer's parameters (called `names`, in its order), and `where` in the levels."""
+def save_state(path: Path, model: Any, optimizer: Any | None, names: list[str], where: dict[str, Any]) -> None:
+    """Weights, moments of the optimizer's parameters (called `names`, in its order) if any, and `where` it stands."""
     tensors = {f"model.{name}": value.contiguous() for name, value in _distinct(model).items()}
-    states = optimizer.state_dict()["state"]
+    states = optimizer.state_dict()["state"] if optimizer is not None else {}
     for number, state in states.items():
         for moment in _MOMENTS:
             tensors[f"{moment}.{names[number]}"] = torch.as_tensor(state[moment]).contiguous()

@@ -7,7 +7,7 @@ images is different for every expression: the rest of the message, and the reply
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,8 +33,8 @@ KINDS: Final = {
     "none": 1.3,
 }
 """How often a kind of query is asked: about as often as the demo asks it."""
+PARTLY: Final = (0.1, 0.9)
 Rng = np.random.Generator
-SEEN_CELL: Final = 0.25  # a token shows the target if it covers this share of it, or half of what any token shows
 
 
 @dataclass
@@ -196,23 +196,42 @@ def _marked(share: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.asarray(share >= max(1, 0.5 * most)) if most > 0 else np.zeros(share.shape, bool)
 
 
-def draw(clip: Clip, rng: Rng, count: int, kinds: dict[str, float]) -> list[tuple[Query, str]]:
-    """`count` expressions of a video: the kind first, then its template, then a claim and one of its wordings."""
-    by_kind: dict[str, dict[str, list[Query]]] = {}
-    for query in clip.queries:
-        if kinds.get(query.kind):
-            by_kind.setdefault(query.kind, {}).setdefault(_group(query), []).append(query)
-    names = sorted(by_kind)
-    shares = np.array([kinds[name] for name in names])
+def draw(clip: Clip, rng: Rng, count: int, kinds: Mapping[str, float], mixed: float = 0.0) -> list[tuple[Query, str]]:
+    """`count` expressions of a video: the kind first, then its template, then a claim and one of its wordings.
+
+    `mixed` is the share that must mean objects seen in a part of the video only, where there are any: of the others a
+    table says the same from its first frame to its last, and the words alone often tell which.
+    """
+    everything = _by_kind(clip.queries, kinds)
+    partly = _by_kind([query for query in clip.queries if _partly(clip, query)], kinds) if mixed else {}
     drawn = []
     for _ in range(count):
-        groups = by_kind[names[int(rng.choice(len(names), p=shares / shares.sum()))]]
-        group = groups[sorted(groups)[int(rng.integers(len(groups)))]]
+        groups = partly if partly and rng.random() < mixed else everything
+        names = sorted(groups)
+        shares = np.array([kinds[name] for name in names])
+        of_kind = groups[names[int(rng.choice(len(names), p=shares / shares.sum()))]]
+        group = of_kind[sorted(of_kind)[int(rng.integers(len(of_kind)))]]
         words = np.array([1.0 + 2 * min(query.words, 2) for query in group])
         query = group[int(rng.choice(len(group), p=words / words.sum()))]
         said = query.chosen if query.chosen and rng.random() < 0.5 else query.texts[int(rng.integers(len(query.texts)))]
         drawn.append((query, said))
     return drawn
+
+
+def _by_kind(queries: Sequence[Query], kinds: Mapping[str, float]) -> dict[str, dict[str, list[Query]]]:
+    found: dict[str, dict[str, list[Query]]] = {}
+    for query in queries:
+        if kinds.get(query.kind):
+            found.setdefault(query.kind, {}).setdefault(_group(query), []).append(query)
+    return found
+
+
+def _partly(clip: Clip, query: Query) -> bool:
+    """Whether the targets are in view in a tenth to nine tenths of the frames."""
+    if query.targets not in clip.shares:
+        seen = clip.array("seen")[list(query.targets)] > 0
+        clip.shares[query.targets] = float(seen.any(0).mean()) if query.targets else 0.0
+    return bool(PARTLY[0] <= clip.shares[query.targets] <= PARTLY[1])
 
 
 def _group(query: Query) -> str:

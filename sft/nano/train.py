@@ -69,7 +69,7 @@ def train(settings: NanoSettings, out: Path, say: Say, workers: int = 1) -> Path
     return folder
 
 
-def make_worlds(settings: NanoSettings, folder: Path, say: Say, workers: int) -> list[Clip]:
+def make_worlds(settings: NanoSettings, folder: Path, say: Say, workers: int = 1) -> list[Clip]:
     """The videos, made where they are missing."""
     folder.mkdir(exist_ok=True)
     token, sam, total = 2 * settings.sizes.patch, settings.sizes.sam_size, settings.held + settings.videos
@@ -123,7 +123,7 @@ def _level_a(warm: Warmup, settings: NanoSettings, clips: Any, held: Any, out: P
     with torch.no_grad():
         found = prompt_step(warm.policy, warm.prompter, draw_masks(held, _rng(settings.seed, "sam held", 0), 48, 4))
     log.write({"level": "sam", "step": settings.sam.steps, "measured": {k: float(v) for k, v in found.items()}})
-    save_state(path, parts, optimizer, [], {})
+    save_state(path, parts, None, [], {})
 
 
 def _rng(seed: int, level: str, step: int) -> np.random.Generator:
@@ -202,13 +202,13 @@ class Run:
         look = bool(rng.random() < level.look)
         system = not look and bool(rng.random() < level.system)
         examples = list(self._examples(level, rng, look))
-        terms: dict[str, Any] = self.warm(collate(examples, self.processor, system), level.masks)
+        terms: dict[str, Any] = self.warm(collate(examples, self.processor, system, rng), level.masks)
         return terms
 
     def _examples(self, level: Level, rng: np.random.Generator, look: bool) -> Iterator[Example]:
         for _ in range(level.videos):
             clip = self._any(rng)
-            yield self.tasks.example(clip, rng, draw(clip, rng, level.queries, level.kinds), look)
+            yield self.tasks.example(clip, rng, draw(clip, rng, level.queries, level.kinds, level.mixed), look)
 
     def _any(self, rng: np.random.Generator) -> Clip:
         return self.clips[int(rng.integers(len(self.clips)))]

@@ -76,7 +76,7 @@ def add_table(reply: Reply, opening: str, seen: Mapping[int, bool], plural: bool
     reply.add(opening, "lead", 1.0)
     for place, (frame, there) in enumerate(seen.items()):
         reply.add(f"{',' if place else ''} {frame}")
-        reply.add(" yes" if there else " no", "seen", 1.5, frame)
+        reply.add(" yes" if there else " no", "seen", 3.0, frame)
     shown = [frame for frame, there in seen.items() if there]
     if not shown:
         reply.add(". It is in")

@@ -59,6 +59,7 @@ class Clip:
         self.size: tuple[int, int] = tuple(head["size"])
         self.looks: list[dict[str, Any]] = head["looks"]
         self.sharp_at: list[int] = head["sharp_at"]
+        self.shares: dict[tuple[int, ...], float] = {}  # of the frames that show any of these actors, once asked for
         self._head, self._data = head, data
 
     def array(self, name: str) -> Any:

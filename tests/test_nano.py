@@ -1,0 +1,186 @@
+"""nano: the shipped weights, and a short training that goes through every level."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="policies need the extra `train`")
+pytest.importorskip("transformers", reason="policies need the extra `train`")
+
+from PIL import Image  # noqa: E402
+
+from vtscot.budget import PRESETS  # noqa: E402
+from vtscot.errors import UsageError  # noqa: E402
+from vtscot.policy.init import join  # noqa: E402
+from vtscot.policy.load import NANO_FOLDER, load_policy  # noqa: E402
+from vtscot.policy.pixels import sam_frame  # noqa: E402
+from vtscot.policy.processor import PolicyProcessor  # noqa: E402
+from vtscot.policy.settings import TinySettings  # noqa: E402
+from vtscot.policy.tiny import tiny_sam, tiny_vlm  # noqa: E402
+from vtscot.sft.nano.batch import Batch, collate, patches  # noqa: E402
+from vtscot.sft.nano.model import Warmup  # noqa: E402
+from vtscot.sft.nano.prompts import sam_pixels  # noqa: E402
+from vtscot.sft.nano.settings import NanoSettings, load_settings  # noqa: E402
+from vtscot.sft.nano.tasks import KINDS, Example, Tasks, draw  # noqa: E402
+from vtscot.sft.nano.train import make_worlds, train  # noqa: E402
+from vtscot.sft.nano.world import Clip  # noqa: E402
+
+SIZES = TinySettings(hidden=32, layers=2, heads=2, head=16, vision_hidden=16, vision_layers=1, patch=8)
+SHORT = NanoSettings.model_validate(
+    {
+        "sizes": SIZES.model_dump(),
+        "videos": 4,
+        "held": 2,
+        "sam": {"steps": 2, "frames": 2, "prompts": 2},
+        "levels": [
+            {"name": "vision", "steps": 2, "videos": 0, "pictures": 1},
+            {"name": "all", "steps": 2, "videos": 1, "queries": 2, "pictures": 1, "look": 0.5},
+            {"name": "masks", "steps": 2, "videos": 1, "queries": 2, "pictures": 0, "system": 1, "masks": True},
+        ],
+        "measure_every": 100,
+        "save_every": 1,
+    }
+)
+BIG = 4_000_000
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nano") / "worlds"
+    make_worlds(SHORT, folder, lambda _: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(worlds: Path) -> list[Clip]:
+    return make_worlds(SHORT, worlds, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def processor() -> PolicyProcessor:
+    return PolicyProcessor.from_pretrained(NANO_FOLDER)
+
+
+@pytest.fixture(scope="module")
+def warm(processor: PolicyProcessor) -> Warmup:
+    torch.manual_seed(0)
+    return Warmup(join(tiny_vlm(SIZES, processor), tiny_sam(SIZES), processor.seg_id))
+
+
+def examples(clips: list[Clip], processor: PolicyProcessor, *, look: bool) -> list[Example]:
+    rng = np.random.default_rng(0)
+    tasks = Tasks(processor, PRESETS["tiny"])
+    return [tasks.example(clip, rng, draw(clip, rng, 3, KINDS), look) for clip in clips[:2]]
+
+
+def test_the_shipped_policy_loads_small_and_with_its_budget() -> None:
+    policy, processor = load_policy("nano")
+    assert sum(file.stat().st_size for file in NANO_FOLDER.iterdir()) <= BIG
+    assert policy.dtype == torch.float32
+    assert policy.config.budget == PRESETS["tiny"].model_dump(mode="json")
+    assert len(processor.tokenizer) == policy.config.vlm_config.text_config.vocab_size
+
+
+@pytest.mark.parametrize("look", [False, True])
+def test_packed_states_are_those_of_the_policy(
+    clips: list[Clip], processor: PolicyProcessor, warm: Warmup, look: bool
+) -> None:
+    shown = examples(clips, processor, look=look)
+    batch = collate(shown, processor, system=not look)
+    with torch.no_grad():
+        outcome, _ = warm.outcome(batch)
+        for row, video in enumerate(batch.parent.tolist()):
+            alone = _alone(warm, processor, shown[video], row - 3 * video)
+            assert torch.allclose(outcome.hidden[-1][row, : len(alone)], alone, atol=1e-4)
+
+
+def _alone(warm: Warmup, processor: PolicyProcessor, example: Example, number: int) -> torch.Tensor:
+    answer = example.answers[number]
+    ids = torch.tensor([example.system + example.head + answer.ids])
+    images = processor.image_processor(images=[Image.fromarray(i) for i in example.images], return_tensors="pt")
+    hidden: torch.Tensor = warm.policy.vlm.model(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        mm_token_type_ids=(ids == processor.image_token_id).long(),
+        pixel_values=images["pixel_values"],
+        image_grid_thw=images["image_grid_thw"],
+        use_cache=False,
+    )[0][0]
+    return hidden[-len(answer.ids) :]
+
+
+def test_pixels_are_those_of_the_processor_and_of_sam(clips: list[Clip], processor: PolicyProcessor) -> None:
+    image = clips[0].array("strip")[3]
+    shown = processor.image_processor(images=[Image.fromarray(image)], return_tensors="pt")["pixel_values"]
+    assert torch.allclose(patches([image], 8), shown, atol=1e-5)
+    square = clips[0].array("sam")[1]
+    assert torch.allclose(sam_pixels([square])[0], sam_frame(Image.fromarray(square), 128), atol=1e-5)
+
+
+def test_replies_say_what_is_true_and_looks_point_at_the_target(clips: list[Clip], processor: PolicyProcessor) -> None:
+    for example in examples(clips, processor, look=False):
+        seen = example.clip.array("seen")
+        for answer in example.answers:
+            text = processor.tokenizer.decode(answer.ids)
+            targets = list(answer.query.targets)
+            for frame in example.frames[:-1]:
+                there = bool(targets) and bool((seen[targets, frame] > 0).any())
+                assert f" {frame} {'yes' if there else 'no'}" in text
+            assert answer.text in text
+            assert text.count("[SEG]") == 1
+
+
+def test_attention_is_told_to_look_at_the_target_or_the_image_end(
+    clips: list[Clip], processor: PolicyProcessor
+) -> None:
+    shown = examples(clips, processor, look=False)
+    batch: Batch = collate(shown, processor, system=False)
+    end = processor.tokenizer.convert_tokens_to_ids("<|vision_end|>")
+    answers = [(v, answer) for v, example in enumerate(shown) for answer in example.answers]
+    looks = [(v, answer, image) for v, answer in answers for _, image in answer.looks]
+    for (video, answer, image), mark in zip(looks, batch.look_at, strict=True):
+        at = batch.heads[video][mark].tolist()
+        wanted = processor.image_token_id if answer.cells[image].any() else end
+        assert at == [wanted] * max(1, int(answer.cells[image].sum()))
+
+
+def test_a_short_training_passes_every_level_and_goes_on_after_a_stop(
+    worlds: Path, processor: PolicyProcessor, tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for out in (whole, parts):
+        shutil.copytree(worlds, out / "worlds")
+        processor.save_pretrained(out / "tokenizer")
+    folder = train(SHORT, whole, lambda _: None)
+    with pytest.raises(InterruptedError):
+        train(SHORT, parts, _stop_at("masks"))
+    assert train(SHORT, parts, lambda _: None) == parts / "nano"
+    assert (folder / "model.safetensors").read_bytes() == (parts / "nano" / "model.safetensors").read_bytes()
+    rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert {row["level"] for row in rows} == {"sam", "vision", "all", "masks"}
+    assert "measured" in rows[-1]
+    assert (whole / "curves.svg").read_text().startswith("<svg")
+    policy, _ = load_policy(folder)
+    assert policy.config.budget == PRESETS["tiny"].model_dump(mode="json")
+
+
+def _stop_at(level: str):  # type: ignore[no-untyped-def]
+    def say(line: str) -> None:
+        if f'"{level}"' in line:
+            raise InterruptedError(line)
+
+    return say
+
+
+def test_the_shipped_recipe_is_valid_and_a_wrong_one_names_what_is_wrong(tmp_path: Path) -> None:
+    recipe = Path(__file__).resolve().parents[1] / "pipelines" / "nano.yaml"
+    assert load_settings(recipe).sizes.head == 32
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("levls: []\n")
+    with pytest.raises(UsageError, match=r"wrong\.yaml"):
+        load_settings(wrong)
