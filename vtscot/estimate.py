@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vtscot.build import cores, input_digest, open_recipe_source, select
+from vtscot.build import open_recipe_source, select
 from vtscot.drivers import Workplace
 from vtscot.endpoint.price import Tokens, expected, price
 from vtscot.endpoint.request import Picture, Request
@@ -30,6 +30,7 @@ from vtscot.replay import need
 from vtscot.sources.base import Source
 from vtscot.stages import Job, mine_query
 from vtscot.teacher.base import TraceTask
+from vtscot.work import cores, input_digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtscot.build import Clock, Work, drive, open_recipe_source, plan_jobs
+from vtscot.build import open_recipe_source, plan_jobs
 from vtscot.endpoint.price import spent_before
 from vtscot.progress import Progress
 from vtscot.recipe import Recipe
 from vtscot.records import Outcome
 from vtscot.run import Run, open_run
+from vtscot.work import Clock, Work, drive
 
 
 @dataclass(frozen=True)

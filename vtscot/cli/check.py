@@ -10,13 +10,13 @@ from pathlib import Path
 
 import typer
 
-from vtscot.build import cores
 from vtscot.cli.progress import progress
 from vtscot.doctor import Finding, Report, examine
 from vtscot.doctor.files import SAMPLE
 from vtscot.errors import UsageError
 from vtscot.recipe import Recipe
 from vtscot.sources.registry import open_source
+from vtscot.work import cores
 
 
 def check_command(recipe: Recipe, *, deep: bool, limit: int | None, workers: int | None, as_json: bool) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import typer
 
-from vtscot.build import cores, open_recipe_source
+from vtscot.build import open_recipe_source
 from vtscot.cli.progress import progress
 from vtscot.errors import VtscotError
 from vtscot.recipe import Recipe
 from vtscot.selftest.figures import MAX_FALSE, MIN_RECALL, Measured
 from vtscot.selftest.run import Measuring, measure
+from vtscot.work import cores
 
 DEMO_SPLITS = ("train", "valid_u")
 
