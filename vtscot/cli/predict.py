@@ -176,9 +176,13 @@ def _predict(predictor: Predictor, frames: Frames, asked: Asked, exp_id: str, qu
         reader.end()
     size = frames.size(0)
     with png_writer(asked.out / PNGS / asked.name / exp_id, frames.names, *size) as pngs, progress() as say:
-        say.stage("masks", len(frames))
+        begun = False
 
         def keep(frame: int, mask: Rle | None) -> None:
+            nonlocal begun
+            if not begun:
+                say.stage("masks", len(frames))
+                begun = True
             pngs.put(frame, mask)
             say.advance()
 
