@@ -41,7 +41,7 @@ class Plan:
     """How much of everything: videos of the world (every fourth is held out), queries, settings of the recipes."""
 
     videos: int = 128
-    queries: int | None = None  # None: all of valid_u
+    queries: int | None = 240  # None: all of valid_u
     build: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
     model: str = "nano"
@@ -75,7 +75,7 @@ def steps(plan: Plan, seed: int, place: Path) -> tuple[Step, ...]:
     build = ("build", "--recipe", "speedrun", "--run", str(run), "--seed", str(seed), *_sets(sets))
     train = ("train", "sft", "--data", str(run), "--model", plan.model, "--recipe", RECIPE, "--out", str(policy))
     held_out = ("--source", "demo", "--root", str(run / "source"), "--split", "valid_u")
-    ask = ("eval", "--model", str(policy), *held_out, "--episodes-only", "--out", str(evaluated))
+    ask = ("eval", "--model", str(policy), *held_out, "--episodes-only", "--batch-size", "32", "--out", str(evaluated))
     limit = ("--limit", str(plan.queries)) if plan.queries else ()
     return (
         Step("build", build, run),
