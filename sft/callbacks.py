@@ -15,13 +15,14 @@ from transformers import TrainerCallback
 
 from vtscot.progress import Progress
 
+from . import events
 from .metrics import FIGURES, Line, append
 
 _NAMES = {"learning_rate": "lr"}  # Trainer's names, where ours are others
 
 
 class Figures(TrainerCallback):  # type: ignore[misc]
-    """Appends every log to metrics.jsonl and advances the progress on the main process."""
+    """Appends every log to metrics.jsonl and TensorBoard's file, and advances the progress on the main process."""
 
     def __init__(self, out: Path, say: Progress) -> None:
         self._out, self._say = out, say
@@ -32,7 +33,9 @@ class Figures(TrainerCallback):  # type: ignore[misc]
             return
         named: Line = {_NAMES.get(name, name): value for name, value in logs.items()}
         figures: Line = {name: named[name] for name in FIGURES if name in named}
-        append(self._out, {"step": state.global_step, "epoch": state.epoch, **figures})
+        line: Line = {"step": state.global_step, "epoch": state.epoch, **figures}
+        append(self._out, line)
+        events.add(self._out, line)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """One step is done."""

@@ -5,7 +5,7 @@ OUT/training.json                         what was trained on what, and the coun
 OUT/recipe.yaml, metrics.jsonl            every setting; the figures of every step
 OUT/report.html                           curves, counts and recipe, to look at
 OUT/checkpoints/                          the last whole checkpoint, while the training has not ended
-OUT/tensorboard/                          where tensorboard is installed
+OUT/tensorboard/                          the same figures, as TensorBoard reads them
 
 Under `accelerate launch` every process runs the same function; the first one writes and speaks.
 """
@@ -15,7 +15,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,19 +25,20 @@ from transformers import TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from vtscot.budget import PRESETS
-from vtscot.errors import DataError, UsageError
+from vtscot.errors import DataError
 from vtscot.policy.load import choose_device, load_policy
 from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.settings import PartCount
 from vtscot.policy.trainable import trainable
 from vtscot.progress import Progress, Silent
 
+from . import events
 from .batching import Batches, Collator, Samples, Schedule, schedule
 from .callbacks import Console, Figures, Interruption
 from .decisions import Decisions
 from .encoding import Encoder
 from .examples import Examples, open_examples
-from .metrics import rewind
+from .metrics import read_metrics, rewind
 from .place import Place
 from .recipe import SftRecipe
 from .report import write_report
@@ -145,6 +145,8 @@ def train_sft(
     elif state.is_main_process:
         about = {"data": data, "model": model or "nano", **told(work.records, work.parts)}
         place.remember(recipe, work.records.ids, about)
+    if state.is_main_process:
+        events.begin(out, read_metrics(out))
     _steps(work, recipe, place, cpu, say)
     if state.is_main_process:
         place.finish({"steps": work.plan.steps})
@@ -241,7 +243,7 @@ def _trainer(work: Work, recipe: SftRecipe, place: Place, cpu: bool, say: Progre
         Collator(encoder),
         token_weights=weights,
         save_processor=work.processor.save_pretrained,
-        callbacks=[interruption, Figures(place.out, say), console, *_tensorboard(recipe, place.out)],
+        callbacks=[interruption, Figures(place.out, say), console],
     )
     trainer.remove_callback(PrinterCallback)
     if state.num_processes > 1:
@@ -270,25 +272,11 @@ def _arguments(recipe: SftRecipe, plan: Schedule, out: Path, *, cpu: bool) -> Tr
         save_steps=recipe.save_every,
         save_strategy="steps",
         logging_nan_inf_filter=False,
-        report_to=[name for name in recipe.report_to if name != "tensorboard"],
+        report_to=list(recipe.report_to),
         remove_unused_columns=False,
         ddp_find_unused_parameters=True,  # a prompt encoder has parts that [SEG] does not use
         disable_tqdm=True,
     )
-
-
-def _tensorboard(recipe: SftRecipe, out: Path) -> list[Any]:
-    """A log for TensorBoard where it is installed."""
-    if find_spec("tensorboard") is None:
-        if "tensorboard" in recipe.report_to:
-            raise UsageError("tensorboard is not installed: pip install tensorboard, or leave out --report-to")
-        return []
-    if not PartialState().is_main_process:
-        return []
-    from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
-
-    return [TensorBoardCallback(SummaryWriter(str(out / "tensorboard")))]
 
 
 def _announce(say: Progress, work: Work, step: int) -> None:

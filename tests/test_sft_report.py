@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from tests.browser import chromium, find_chromium
 from vtscot.errors import DataError
+from vtscot.sft import events
 from vtscot.sft.curves import brief, curve, nice_ticks, smoothed
+from vtscot.sft.events import crc32c
 from vtscot.sft.metrics import append, read_metrics, rewind
 from vtscot.sft.report import MEANINGS, render_report, write_report
 
@@ -82,6 +85,42 @@ def test_rewinding_forgets_what_came_after_and_a_line_that_is_cut(tmp_path: Path
     assert [one["step"] for one in read_metrics(tmp_path)] == [1, 2]
     rewind(tmp_path, 0)
     assert read_metrics(tmp_path) == []
+
+
+def read_records(data: bytes) -> list[bytes]:
+    """The messages of a TFRecord file; every checksum is checked against the definition."""
+    found = []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        body = data[12 : 12 + length]
+        for part, told in [(data[:8], data[8:12]), (body, data[12 + length : 16 + length])]:
+            crc = crc32c(part)
+            rotated = (crc >> 15) | (crc << 17) & 0xFFFFFFFF
+            assert struct.unpack("<I", told)[0] == (rotated + 0xA282EAD8) % 2**32
+        found.append(body)
+        data = data[16 + length :]
+    return found
+
+
+def test_the_log_for_tensorboard_is_in_its_format(tmp_path: Path) -> None:
+    assert crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C
+    assert crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
+    events.begin(tmp_path, [line(1), line(2)])
+    events.add(tmp_path, line(300, loss=0.25))
+    head, *rest = read_records((tmp_path / events.FILE).read_bytes())
+    assert head.endswith(b"\x1a\x0dbrain.Event:2")
+    assert len(rest) == 3
+    assert rest[-1][9:12] == b"\x10\xac\x02"  # step 300 as a varint, after the time
+    assert b"\x0a\x0atrain/loss\x15" + struct.pack("<f", 0.25) in rest[-1]
+
+
+def test_tensorboard_reads_the_figures(tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", exc_type=ImportError)
+    events.begin(tmp_path, [line(1), line(2)])
+    events.add(tmp_path, line(300, loss=0.25))
+    read = reader.EventAccumulator(str(tmp_path / "tensorboard"))
+    read.Reload()
+    assert [(e.step, e.value) for e in read.Scalars("train/loss")] == [(1, 1.0), (2, 0.5), (300, 0.25)]
 
 
 def test_a_curve_runs_from_left_to_right_and_low_values_are_low() -> None:

@@ -20,6 +20,7 @@ from vtscot.budget import PRESETS  # noqa: E402
 from vtscot.errors import DataError, PolicyError, RunError, UsageError  # noqa: E402
 from vtscot.policy.load import load_policy  # noqa: E402
 from vtscot.policy.trainable import part_of  # noqa: E402
+from vtscot.sft import events  # noqa: E402
 from vtscot.sft.callbacks import Figures  # noqa: E402
 from vtscot.sft.metrics import read_metrics  # noqa: E402
 from vtscot.sft.recipe import SftRecipe  # noqa: E402
@@ -105,6 +106,7 @@ def test_a_resumed_training_has_the_losses_of_an_uninterrupted_one_bit_for_bit(
     torch.manual_seed(99)  # whatever else was drawn in the meantime
     train_sft(str(sft_run), str(sft_policy), small(), out, resume=True)
     assert figures(out) == figures(trained.out)
+    assert (out / events.FILE).stat().st_size == (trained.out / events.FILE).stat().st_size  # no step is there twice
     assert (out / "model.safetensors").read_bytes() == (trained.out / "model.safetensors").read_bytes()
 
 
