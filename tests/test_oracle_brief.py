@@ -37,10 +37,11 @@ SMALL = Budget(
 LEAD = r"The (?:\w+ )?targets?: "
 TABLE = r"\d+ (?:yes|no)(?:, \d+ (?:yes|no))*\."
 WINDOW = r"(?:It is there|They are there|I look) from \d+ to \d+\.|It is in none\."
+KIND = r"(?:the (?:colour|size|number|place|time|shape)|what is not meant)"
 FORM = {
     "temporal": re.compile(rf"{LEAD}{TABLE} (?:{WINDOW})"),
     "spatial": re.compile(r"In frame \d+ the .*"),
-    "linguistic": re.compile(r'The words that count are ".*"\.'),
+    "linguistic": re.compile(rf"What counts is {KIND}(?:(?:, {KIND})* and {KIND})?\."),
     "action": re.compile(
         r"I am sure near frame \d+\.|I look closer near frame \d+\.|"
         r"I look again to be sure\.|I am sure that it is not here\."

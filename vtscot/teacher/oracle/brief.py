@@ -2,11 +2,13 @@
 
 Temporal: every low-resolution frame of the observation with yes or no, then the window. Saying yes or no right after a
 frame's number makes presence one decision per frame, and the window can be read off the answers. Spatial: colour, place
-and size on the decoded frame. Linguistic: the words that carry meaning. Action: look or answer, near which frame.
+and size on the decoded frame. Linguistic: of what the words that count speak; the words themselves are not repeated,
+because so small a policy does not learn in minutes to copy whatever it is asked. Action: look or answer, near which
+frame.
 
     The red target: 0 no, 4 no, 9 yes, 13 yes, 18 no. It is there from 9 to 13.
     In frame 24 the target is red, a third of the way across, halfway down, a fifth as wide and a quarter as tall.
-    The words that count are "red square leaves first".
+    What counts is the colour and the time.
     I am sure near frame 13.
 
 There are no synonyms and no seeds; only shown frames are named, as in the full style.
@@ -20,10 +22,17 @@ from typing import Final
 from vtscot.records import Box, Thought
 from vtscot.teacher.oracle.moment import Moment
 from vtscot.teacher.oracle.scene import Scene, Thing
+from vtscot.teacher.oracle.words import listed
 from vtscot.words.colours import kin_of, names_of, read_colours
-from vtscot.words.english import content_words, quotable
+from vtscot.words.cues import cues_of
+from vtscot.words.english import NEGATIONS, NUMBERS, word_set, words_of
 from vtscot.words.places import PLACES, nearest, nearest_size
 
+SIZE_WORDS: Final = word_set("big bigger biggest large larger largest small smaller smallest tiny tall short long")
+PLACE_WORDS: Final = word_set(
+    "left right top bottom above below under over behind beside between near nearer nearest far farther farthest front "
+    "middle corner edge side upper lower next"
+)
 ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -107,8 +116,18 @@ def _wears(word: str, thing: Thing) -> bool:
 
 
 def _words(moment: Moment) -> str:
-    expression = quotable(moment.expression)
-    return f'The words that count are "{" ".join(content_words(expression)) or expression}".'
+    """What the expression goes by, as far as its words say so."""
+    words = set(words_of(moment.expression))
+    named = {
+        "the colour": bool(read_colours(moment.expression)),
+        "the size": bool(words & SIZE_WORDS),
+        "the number": bool(words & NUMBERS),
+        "the place": bool(words & PLACE_WORDS),
+        "the time": cues_of(moment.expression).weight > 0,
+        "what is not meant": bool(words & NEGATIONS),
+    }
+    kinds = [kind for kind, there in named.items() if there]
+    return f"What counts is {listed(kinds or ['the shape'])}."
 
 
 def _action(moment: Moment) -> str:
