@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -59,41 +60,43 @@ def write_folder(folder: Path, count: int) -> None:
 def planted(policy: Path, video: Path, out: Path) -> None:
     """In a process of its own: the command with a rollout whose mask is planted; prints figures as JSON."""
     import resource
-    import time
 
     import torch
 
-    from vtscot.budget import Budget
     from vtscot.cli.main import run
-    from vtscot.episode import first_observation
     from vtscot.policy import rollout
-    from vtscot.policy.rollout import RolledTurn, Rollout
-    from vtscot.records import Selection, Thought, Turn
 
     torch.set_num_threads(1)
-
-    def roll(policy: Any, processor: Any, asks: Any, budget: Budget, *args: Any, **kwargs: Any) -> Any:
-        (real,) = original(policy, processor, asks, budget.model_copy(update={"max_new_tokens": 16}), *args, **kwargs)
-        ask = asks[0]
-        shown = first_observation(len(ask.frames), budget)
-        x, y = _centre(shown.decoded)
-        side = policy.config.image_size // 4
-        rows, columns = np.mgrid[0:side, 0:side] / side
-        near = np.hypot(columns * WIDTH - x, rows * HEIGHT - y) < 70
-        logits = torch.from_numpy(np.where(near, 8.0, -8.0).astype(np.float32))
-        thought = Thought(temporal="t", spatial="s", linguistic="l", action="a")
-        turn = Turn(thought=thought, action="answer", selection=Selection(start=0, end=0, keyframe=0))
-        reply = torch.zeros(0, dtype=torch.int64)
-        rolled = RolledTurn(shown, reply, "planted", turn, None, torch.zeros(0), logits, 1.0, 1.0, shown.decoded)
-        yield Rollout(ask, 0, (rolled,), "answered", real.pieces)
-
-    original, rollout.roll = rollout.roll, roll
+    original = rollout.roll
+    rollout.roll = lambda *args, **kwargs: plant(original, *args, **kwargs)
     started = time.perf_counter()
     command = ["predict", "--model", str(policy), "--video", str(video), "--query", "the disc", "--out", str(out)]
     code = run([*command, "--device", "cpu", "--json"])
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(json.dumps({"code": code, "seconds": seconds, "peak_gb": peak, "cpu_seconds": time.process_time()}))
+
+
+def plant(original: Any, policy: Any, processor: Any, asks: Any, budget: Any, *args: Any, **kwargs: Any) -> Any:
+    """The real rollout, cut short, with an answer whose mask is the disc of the frame it is decoded on."""
+    import torch
+
+    from vtscot.episode import first_observation
+    from vtscot.policy.rollout import RolledTurn, Rollout
+    from vtscot.records import Selection, Thought, Turn
+
+    (real,) = original(policy, processor, asks, budget.model_copy(update={"max_new_tokens": 16}), *args, **kwargs)
+    shown = first_observation(len(asks[0].frames), budget)
+    x, y = _centre(shown.decoded)
+    side = policy.config.image_size // 4
+    rows, columns = np.mgrid[0:side, 0:side] / side
+    near = np.hypot(columns * WIDTH - x, rows * HEIGHT - y) < 70
+    logits = torch.from_numpy(np.where(near, 8.0, -8.0).astype(np.float32))
+    thought = Thought(temporal="t", spatial="s", linguistic="l", action="a")
+    turn = Turn(thought=thought, action="answer", selection=Selection(start=0, end=0, keyframe=0))
+    reply = torch.zeros(0, dtype=torch.int64)
+    rolled = RolledTurn(shown, reply, "planted", turn, None, torch.zeros(0), logits, 1.0, 1.0, shown.decoded)
+    yield Rollout(asks[0], 0, (rolled,), "answered", real.pieces)
 
 
 def measure(policy: Path, video: Path, out: Path, count: int) -> dict[str, float]:
