@@ -37,8 +37,9 @@ def add(out: Path, line: Line) -> None:
 
 
 def _line(line: Line, when: float) -> bytes:
+    names = dict.fromkeys([*FIGURES, "epoch", *line])  # other stages have figures of their own
     values = b"".join(
-        _field(1, _BYTES, _sized(_value(name, float(line[name])))) for name in (*FIGURES, "epoch") if name in line
+        _field(1, _BYTES, _sized(_value(name, float(line[name])))) for name in names if name in line and name != "step"
     )
     return _event(when, int(line["step"]), _field(5, _BYTES, _sized(values)))
 

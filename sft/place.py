@@ -15,15 +15,16 @@ from vtscot import __version__
 from vtscot.errors import RunError, UsageError
 from vtscot.files import write_text
 from vtscot.recipe import flatten
+from vtscot.records import Frozen
 from vtscot.run import differences
 
-from .recipe import SftRecipe
 from .saving import last_checkpoint, step_of
 
 TRAINING: Final = "training.json"
 RECIPE: Final = "recipe.yaml"
 RUNTIME: Final = frozenset(  # settings that may differ when a training is gone on with: they change no loss
     {"batch.per_device", "save_every", "keep", "log_every", "loader_workers", "cache_mb", "report_to"}
+    | {"page_every", "group.per_device", "group.rolled"}  # of the reinforcement stage
 )
 
 
@@ -72,7 +73,7 @@ class Place:
             raise RunError(f"{self.out / TRAINING} is damaged; choose another --out")
         return found
 
-    def agree(self, recipe: SftRecipe, ids: Sequence[str]) -> None:
+    def agree(self, recipe: Frozen, ids: Sequence[str]) -> None:
         """RunError where the training was begun with settings or records that give other losses."""
         remembered = self.remembered()
         changes = differences(remembered.get("identity", {}), identity(recipe, ids))
@@ -82,7 +83,7 @@ class Place:
                 " Give those it was begun with, or another --out"
             )
 
-    def remember(self, recipe: SftRecipe, ids: Sequence[str], told: dict[str, Any]) -> None:
+    def remember(self, recipe: Frozen, ids: Sequence[str], told: dict[str, Any]) -> None:
         """Write what the training is about; `told` is for the reader."""
         settings = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
         write_text(self.out / RECIPE, settings)
@@ -95,7 +96,7 @@ class Place:
         write_text(self.out / TRAINING, json.dumps(content, indent=1) + "\n")
 
 
-def identity(recipe: SftRecipe, ids: Sequence[str]) -> dict[str, object]:
+def identity(recipe: Frozen, ids: Sequence[str]) -> dict[str, object]:
     """What decides the losses, as dotted settings, and a digest of the records."""
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
     flat = flatten(recipe.model_dump(mode="json"))

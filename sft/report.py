@@ -45,6 +45,25 @@ def write_report(out: Path) -> Path:
 
 def render_report(told: dict[str, Any], recipe: dict[str, Any], lines: Sequence[Line]) -> str:
     """The page. `told` are the counts of the training, `recipe` its settings, `lines` its figures."""
+    counted = {
+        "trained on": f"{told.get('records', 0):,}",
+        "tokens of an epoch": f"{told.get('tokens', 0):,}",
+        "longer than the window, left out": f"{len(told.get('too_long', {})):,}",
+        **{reason: f"{count:,}" for reason, count in told.get("left_out", {}).items()},
+    }
+    return render_page("Cold start", told, recipe, _tiles(told, lines), curves(lines), "Records", counted)
+
+
+def render_page(
+    stage: str,
+    told: dict[str, Any],
+    recipe: dict[str, Any],
+    tiles: Sequence[tuple[str, str, str]],
+    drawn: Sequence[Curve],
+    about: str,
+    counted: dict[str, str],
+) -> str:
+    """The page of any stage; `counted` is the table called `about`, `tiles` are (value, unit, explanation)."""
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -57,20 +76,22 @@ def render_report(told: dict[str, Any], recipe: dict[str, Any], lines: Sequence[
         style_hash=f"sha256-{digest}",
         told=told,
         state="finished" if told.get("finished") else "not finished",
-        tiles=_tiles(told, lines),
-        curves=curves(lines),
+        stage=stage,
+        tiles=tiles,
+        curves=drawn,
+        about=about,
+        counted=counted,
         trained=told.get("trained", {}),
         too_long=list(told.get("too_long", {}).items()),
-        left_out=list(told.get("left_out", {}).items()),
         recipe=yaml.safe_dump(recipe, sort_keys=False),
     )
 
 
-def curves(lines: Sequence[Line]) -> list[Curve]:
-    """A curve for every figure that some line has."""
+def curves(lines: Sequence[Line], meanings: dict[str, str] = MEANINGS) -> list[Curve]:
+    """A curve for every figure of `meanings` that some line has."""
     timed = [line | {"tokens/s": line["tokens"] / line["seconds"]} if line.get("seconds") else line for line in lines]
     drawn = []
-    for name, meaning in MEANINGS.items():
+    for name, meaning in meanings.items():
         having = [line for line in timed if isinstance(line.get(name), int | float)]
         if having:
             drawn.append(curve(name, meaning, [line["step"] for line in having], [line[name] for line in having]))

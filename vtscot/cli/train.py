@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtscot.cli.options import AsJson, Assignments
+from vtscot.cli.options import AsJson, Assignments, Root, Split
 from vtscot.errors import UsageError
 
 if TYPE_CHECKING:
+    from vtscot.rl import train as reinforcement
     from vtscot.sft.train import Trained
 
 train = typer.Typer(help="Train a policy.", no_args_is_help=True, rich_markup_mode=None)
@@ -63,6 +64,74 @@ def sft(
         trained = train_sft(data, model, resolved, out, resume=resume, device=device, progress=say)
     if _main_process():
         typer.echo(json.dumps(trained.json()) if as_json else "\n".join(_lines(trained)))
+
+
+@train.command("rl")
+def rl(
+    data: Annotated[str, typer.Option("--data", help="Run, or a source with --root and --split.", metavar="DATA")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the trained policy; new or empty.", metavar="DIR")],
+    root: Root = None,
+    split: Split = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Policy after its cold start [default: nano].", metavar="DIR|ID")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="Shipped recipe or a file [default: rl_tiny].", metavar="NAME|FILE"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Shapes, memory and one rollout; trains and writes nothing.")
+    ] = False,
+    assignments: Assignments = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of order and rollouts.", metavar="N")] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.", metavar="NAME")] = "auto",
+    report_to: Annotated[
+        list[str] | None, typer.Option("--report-to", help="Also log to wandb or trackio.", metavar="NAME")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reinforcement: GRPO over rollouts of several turns, with SEG-aware logit calibration.
+
+    The policy looks, writes and is rewarded for words, windows and masks. Writes a policy, metrics.jsonl, a report with
+    curves, and pages of rollouts.
+    """
+    from vtscot.cli.progress import progress
+    from vtscot.rl.recipe import load_rl_recipe
+
+    resolved = load_rl_recipe(recipe, assignments or (), {"seed": seed, "report_to": report_to or None})
+    _need((*_NEEDED, "trl", "datasets"), "train")
+    _need(tuple(resolved.report_to), None)
+    from transformers.utils import logging
+
+    from vtscot.rl.dry import rehearse
+    from vtscot.rl.train import Data, train_rl
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    asked = Data(data, root, split)
+    with progress() as say:
+        if dry_run:
+            found = rehearse(asked, model, resolved, device=device, progress=say)
+        else:
+            trained = train_rl(asked, model, resolved, out, resume=resume, device=device, progress=say)
+    if not _main_process():
+        return
+    if dry_run:
+        typer.echo(json.dumps(found.json()) if as_json else "\n".join(found.lines()))
+    else:
+        typer.echo(json.dumps(trained.json()) if as_json else "\n".join(_reinforced(trained)))
+
+
+def _reinforced(trained: reinforcement.Trained) -> list[str]:
+    figures = trained.json()
+    return [
+        "",
+        f"steps    {trained.steps:,} about {figures['queries']:,} queries",
+        f"trained  {sum(figures['trained'].values()):,} of {figures['parameters']:,} parameters",
+        f"policy   {trained.out}",
+        f"report   {figures['report']}",
+    ]
 
 
 def _lines(trained: Trained) -> list[str]:

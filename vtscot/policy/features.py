@@ -123,15 +123,18 @@ class FeatureStore:
 
     def masks(self, places: Sequence[tuple[Frames, int]], seg_hidden: torch.Tensor) -> DecodedMasks:
         """The masks of hidden states (N, hidden), each on its frame (frames, index)."""
+        features, index = self.frames(places)
+        decoded: DecodedMasks = self.policy.decode_masks(seg_hidden, features, index)
+        return decoded
+
+    def frames(self, places: Sequence[tuple[Frames, int]]) -> tuple[FrameFeatures, torch.Tensor]:
+        """SAM 2's features of the distinct frames among (frames, index), and which of them stands at each place."""
         keys = [frames.digest(index) for frames, index in places]
         order = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         found = self._features(dict(zip(keys, places, strict=True)))
         levels = zip(*(found[key].levels for key in order), strict=True)
         features = FrameFeatures(tuple(torch.cat(level) for level in levels))
-        decoded: DecodedMasks = self.policy.decode_masks(
-            seg_hidden, features, torch.tensor([order[key] for key in keys])
-        )
-        return decoded
+        return features, torch.tensor([order[key] for key in keys])
 
     def _features(self, wanted: dict[str, tuple[Frames, int]]) -> dict[str, FrameFeatures]:
         known = {key: self._frames.get(key) for key in wanted}

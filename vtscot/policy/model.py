@@ -114,7 +114,7 @@ class Policy(PreTrainedModel):  # type: ignore[misc]
         pixel_values: Tensor | None = None,
         image_grid_thw: Tensor | None = None,
         seg_index: Tensor | None = None,
-        frames: Tensor | None = None,
+        frames: Tensor | FrameFeatures | None = None,
         seg_frame: Tensor | None = None,
         logits_index: Tensor | None = None,
         image_index: Tensor | None = None,
@@ -123,7 +123,8 @@ class Policy(PreTrainedModel):  # type: ignore[misc]
         """Token logits, and the mask of every `[SEG]`.
 
         `seg_index` (N, 2) holds the row and position of each `[SEG]`; `seg_frame` (N,) the frame, among the distinct
-        `frames` (F, 3, S, S), that it is decoded on: each frame is encoded once, and only if a `[SEG]` points at it.
+        `frames` (F, 3, S, S), that it is decoded on: each frame is encoded once, and only if a `[SEG]` points at it;
+        features of frames that were encoded before may stand for them.
         `logits_index` (M, 2) asks for the logits at those rows and positions only: (M, V), which saves the memory of
         the full (B, L, V). `image_index` (I,) tells which of the distinct images in `pixel_values` and
         `image_grid_thw` stands at each of the I places for one in the samples, in order: repeated images go through
@@ -161,13 +162,15 @@ class Policy(PreTrainedModel):  # type: ignore[misc]
             encoded.deepstack_features = [tuple(level[place] for place in places) for level in levels]
         return {"mm_encoder_outputs": {"image": encoded}, "image_grid_thw": grids[image_index]}
 
-    def _masks(self, seg_hidden: Tensor, frames: Tensor, seg_frame: Tensor) -> DecodedMasks:
+    def _masks(self, seg_hidden: Tensor, frames: Tensor | FrameFeatures, seg_frame: Tensor) -> DecodedMasks:
         if not len(seg_hidden):  # a rollout may write none; SAM 2's encoder takes no empty batch
             none, side = seg_hidden.new_zeros(0), self.config.image_size // 4
             return DecodedMasks(seg_hidden.new_zeros(0, side, side), none, none)
         used, place = torch.unique(seg_frame, return_inverse=True)
         if len(used) and int(used[-1]) >= len(frames):
             raise PolicyError(f"a [SEG] is to be decoded on frame {int(used[-1])}, but there are {len(frames)} frames")
+        if isinstance(frames, FrameFeatures):
+            return self.decode_masks(seg_hidden, frames, seg_frame)
         features = self.frame_features(frames.index_select(0, used.to(frames.device)))
         return self.decode_masks(seg_hidden, features, place)
 

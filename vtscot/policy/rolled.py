@@ -41,6 +41,7 @@ class RolledTurn:
     object_score: float | None  # logit that the target is in the frame at all
     iou_score: float | None  # IoU that the decoder expects
     frame: int  # of the video, that the mask is decoded on
+    seg_hidden: Tensor | None = None  # (hidden,) that the mask is decoded from
 
 
 @dataclass(frozen=True, eq=False, slots=True)

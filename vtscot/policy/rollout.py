@@ -50,16 +50,18 @@ def roll(
     on_text: OnText | None = None,
     on_error: OnError | None = None,
     counters: Counters | None = None,
+    store: FeatureStore | None = None,
 ) -> Iterator[Rollout]:
     """`samples` rollouts of every ask, in order of asks, then samples; `batch_size` rows go on together.
 
     `on_text` gets query id, turn and new text of every query's first sample as it is written. An ask that cannot be
     shown (a broken frame, a special token in the expression) raises its error, or goes to `on_error`, where that is
-    given, and has no rollout. The policy works in evaluation mode and without gradient, and is left as it was.
+    given, and has no rollout. A `store` of this policy, where it is given, keeps the features for whoever goes on
+    with them, and counts. The policy works in evaluation mode and without gradient, and is left as it was.
     """
     if samples < 1 or batch_size < 1:
         raise UsageError(f"{samples} samples in batches of {batch_size}: both must be 1 or more")
-    roller = _Roller(policy, processor, budget, sampling, samples, batch_size, on_text, on_error, counters)
+    roller = _Roller(policy, processor, budget, sampling, samples, batch_size, on_text, on_error, counters, store)
     return roller.roll(iter(asks))
 
 
@@ -101,12 +103,13 @@ class _Roller:
         on_text: OnText | None,
         on_error: OnError | None,
         counters: Counters | None,
+        store: FeatureStore | None = None,
     ) -> None:
         self.policy, self.processor, self.budget, self.sampling = policy, processor, budget, sampling
         self.samples, self.batch_size = samples, batch_size
         self.on_text, self.on_error = on_text, on_error
-        self.counters = Counters() if counters is None else counters
-        self.features = FeatureStore(policy, processor, self.counters)
+        self.features = store or FeatureStore(policy, processor, Counters() if counters is None else counters)
+        self.counters = self.features.counters if counters is None else counters
         self.writer = Writer(policy, processor, sampling)
         self.window = int(policy.config.get_text_config().max_position_embeddings)
         self._seen: dict[tuple[int, int, Observation], tuple[Piece, Shown]] = {}  # of the asks at work, by turn
@@ -254,6 +257,7 @@ class _Roller:
             object_score=object_score,
             iou_score=iou_score,
             frame=row.observation.decoded,
+            seg_hidden=None if reply.seg_hidden is None else reply.seg_hidden.cpu(),
         )
 
     def _end(self, row: _Row, rolled: RolledTurn, reply: Reply) -> End | None:

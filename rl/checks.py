@@ -1,0 +1,54 @@
+"""What is looked at before the first step: whether a turn fits, and whether the policy has had its cold start."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from vtscot.errors import PolicyError, UsageError
+from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.tokens import encode_reply
+from vtscot.records import Selection, Thought, Turn
+
+from .queries import Tasks
+from .recipe import RlRecipe
+from .rolling import Generation, Roller
+
+PROBED: Final = 4  # queries
+SAMPLES: Final = 2  # rollouts of each
+
+
+def check_length(policy: Any, processor: PolicyProcessor, recipe: RlRecipe) -> None:
+    """UsageError where a reply may not have the tokens of the shortest turn, or the model has not so many at all."""
+    shortest = Turn(
+        thought=Thought(temporal=".", spatial=".", linguistic=".", action="."),
+        action="answer",
+        selection=Selection(start=0, end=0, keyframe=0),
+    )
+    needed, given = len(encode_reply(shortest, processor)), recipe.rollout_budget.max_new_tokens
+    if given < needed:
+        raise UsageError(
+            f"a reply may have {given} tokens, but the shortest turn has {needed}; raise it by --set max_new_tokens="
+        )
+    window = int(policy.config.get_text_config().max_position_embeddings)
+    if window <= given:
+        raise UsageError(
+            f"a reply may have {given} tokens, but the model's window has {window}, prompt and all;"
+            " lower it by --set max_new_tokens="
+        )
+
+
+def probe(policy: Any, processor: PolicyProcessor, recipe: RlRecipe, tasks: Tasks, name: str) -> Generation:
+    """A few rollouts; PolicyError where none of them can be made, or none has a `[SEG]`."""
+    count = min(PROBED, len(tasks))
+    numbers = [i * len(tasks) // count for i in range(count)]
+    found = Roller(policy, processor, recipe, tasks).generation(numbers, "probe", SAMPLES)
+    rows = [row for row in found.rows if row is not None]
+    if not rows:
+        query, reason = found.failures[0]
+        raise PolicyError(f"{query}: {reason}; none of {len(found.rows)} rollouts could be made")
+    if not any(turn.seg_hidden is not None for row in rows for turn in row.rollout.turns):
+        raise PolicyError(
+            f"{name}: none of {len(rows)} rollouts has a [SEG], so there is no mask to reward: do the cold start first"
+            " (vtscot train sft)"
+        )
+    return found
