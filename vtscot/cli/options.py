@@ -36,6 +36,17 @@ Concurrency = Annotated[int | None, typer.Option("--concurrency", min=1, help="R
 MaxCost = Annotated[
     float | None, typer.Option("--max-cost", min=0, help="Stop before more is spent; needs prices.", metavar="X")
 ]
+BudgetName = Annotated[
+    str | None, typer.Option("--budget", help="Frames and pixels [default: the policy's].", metavar="NAME")
+]
+Temperature = Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.", metavar="T")]
+TopP = Annotated[float, typer.Option("--top-p", min=1e-6, max=1, help="Draw from the likeliest tokens.", metavar="P")]
+SamplingSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn.", metavar="N")]
+PropagateFrom = Annotated[
+    str, typer.Option("--propagate-from", help="The frame that was looked at (decoded), or that the answer names.")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, ...")]
+Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 
 
