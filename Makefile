@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN ?= runs/demo-train
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test fast lint bench nano speedrun schemas clean
+.PHONY: demo test fast lint bench nano speedrun speedrun-rl schemas clean
 
 # The light core: no torch.
 $(VENV)/core: pyproject.toml constraints.txt
@@ -47,6 +47,10 @@ nano: $(VENV)/dev
 SEEDS ?= 0
 speedrun: $(VENV)/dev
 	$(BIN)/python bench/speedrun.py --seeds $(SEEDS) --out runs/speedrun
+
+# From the speedrun's cold starts on: reinforcement without and with calibration, beside SFT and constants; three seeds.
+speedrun-rl: $(VENV)/dev
+	$(BIN)/python bench/speedrun_rl.py --out runs/speedrun
 
 schemas: $(VENV)/dev
 	$(BIN)/python -m vtscot.schema

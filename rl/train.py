@@ -262,8 +262,8 @@ def arguments(recipe: RlRecipe, out: Path, accumulate: int, *, cpu: bool) -> GRP
         max_grad_norm=settings.clip,
         bf16=recipe.precision == "bf16",
         activation_checkpointing=recipe.gradient_checkpointing,
-        gradient_checkpointing=recipe.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
+        gradient_checkpointing=recipe.gradient_checkpointing,  # TRL's default is true
+        activation_checkpointing_kwargs={"use_reentrant": False},
         use_cpu=cpu,
         seed=recipe.seed,
         logging_steps=recipe.log_every,

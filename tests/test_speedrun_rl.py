@@ -1,0 +1,50 @@
+"""The speedrun of the reinforcement stage: its commands, and what it says over the seeds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[1] / "bench"
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCH))
+    import importlib
+
+    found = importlib.import_module("speedrun_rl")
+    yield found
+    for name in ("speedrun_rl", "speedrun", "_reach", "_speedrun_page"):
+        sys.modules.pop(name, None)
+
+
+def seed(sft: float, calibrated: float) -> dict[str, Any]:
+    figures = {"J&F": 0.5, "keyframe_hit": 0.5, "window_iou": 0.5, "mean_rounds": 2.0}
+    return {
+        "constant": {"keyframe_hit": 0.6, "window_iou": 0.7},
+        "sft": {**figures, "reward": sft},
+        "plain": {**figures, "reward": sft},
+        "calibrated": {**figures, "reward": calibrated},
+    }
+
+
+def test_trainings_differ_in_the_calibration_alone(bench: Any, tmp_path: Path) -> None:
+    plain, calibrated, *scored = bench.steps(tmp_path, 1, 60, 200, ["points=8"])
+    assert [a for a in plain.line if a not in calibrated.line] == [str(tmp_path / "rl/plain"), "calibration.weight=0.0"]
+    assert len(scored) == 3
+    assert all("valid_u" in step.line and "200" in step.line for step in scored)
+
+
+def test_a_gain_counts_from_two_standard_errors_on(bench: Any) -> None:
+    sure = [seed(1.0, 1.5), seed(1.1, 1.7), seed(0.9, 1.4)]
+    assert bench.above(sure, "reward")["held"]
+    assert not bench.above([seed(1.0, 1.5), seed(1.1, 0.9), seed(1.0, 1.1)], "reward")["held"]
+    assert not bench.above(sure[:1], "reward")["held"]
+    lines = bench.table(bench.rows(sure), [bench.above(sure, "reward")])
+    assert lines[1].startswith("constant")
+    assert "-" in lines[1]
+    assert lines[-1].endswith("held")
