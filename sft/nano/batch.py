@@ -39,6 +39,7 @@ class Batch:
     cells: Tensor  # (T, len(LOOKS)) what each image token shows, in that order
     looks: Tensor  # (N, 2) row and position in tails of the decisions that look somewhere
     look_at: Tensor  # (N, Lh) tokens of the head that they should look at
+    asks: Tensor  # (N, len(LOOKS)) what those decisions should be looking for
     seg: Tensor  # (R,) position of [SEG] in tails
     seg_facts: Tensor  # (R, 5 + len(LOOKS)): present, x, y, width, height, looks
     names: list[list[str]]
@@ -116,6 +117,7 @@ def collate(examples: Sequence[Example], processor: Any, system: bool, rng: np.r
         torch.cat([_shown_looks(e) for e in examples]),
         looks,
         look_at,
+        torch.from_numpy(np.stack([_asked(examples[v], a, image) for v, a in rows for _, image in a.looks])),
         torch.tensor([a.seg for _, a in rows]),
         torch.stack([_facts(examples[v], a) for v, a in rows]),
         [a.names for _, a in rows],
@@ -226,6 +228,15 @@ def _shown_looks(example: Example) -> Tensor:
             facts = np.maximum(facts, mark * row)
         shown.append(facts)
     return torch.from_numpy(np.concatenate(shown)).float()
+
+
+def _asked(example: Example, answer: Any, image: int) -> np.ndarray[Any, Any]:
+    """(len(LOOKS),) the looks of the targets on a frame, or, without any, those that the expression names."""
+    if not answer.query.targets:
+        said = set(answer.text.split())
+        return np.array([name in said for name in LOOKS], np.float32)
+    looks, frame = example.clip.looks, example.frames[image]
+    return np.asarray(np.max([look_row(looks[k], frame) for k in answer.query.targets], axis=0), dtype=np.float32)
 
 
 def look_row(look: dict[str, Any], frame: int) -> np.ndarray[Any, Any]:

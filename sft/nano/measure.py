@@ -101,20 +101,25 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         hit.append(bool(visible[key]))
     found["f1"] = 2 * tp / max(1, 2 * tp + fp + fn)
     for kind, values in sorted(by_kind.items()):
-        found[f"acc/{kind}"] = float(np.mean(values))
+        found[f"acc/{kind}"] = _mean(values)
     none = [not (np.array(row["scores"]) > 0).any() for row in rows if row["kind"] == "none"]
     some = [(np.array(row["scores"]) > 0).any() for row in rows if row["kind"] != "none"]
-    found |= {"none_empty": float(np.mean(none)), "some_seen": float(np.mean(some))}
-    found |= {"hit": float(np.mean(hit)), "short_hit": float(np.mean(short)), "short": len(short)}
-    found["short_constant"] = float(np.mean(constant, axis=0).max())
-    found["window_iou"] = float(np.mean(iou))
+    found |= {"none_empty": _mean(none), "some_seen": _mean(some)}
+    found |= {"hit": _mean(hit), "short_hit": _mean(short), "short": len(short)}
+    found["short_constant"] = float(np.mean(constant, axis=0).max()) if constant else 0.0
+    found["window_iou"] = _mean(iou)
     windows = [(a, b) for a in np.linspace(0, 0.5, 6) for b in np.linspace(0.5, 1, 6)]
     truths = [row["visible"] for row in rows if row["visible"].any()]
     found["window_constant"] = max(float(np.mean([_cut(v, a, b) for v in truths])) for a, b in windows)
     for name in ("lead", "here", "across", "down", "window"):
         values = [v for row in rows for v in row[name]]
-        found[f"exact/{name}"] = float(np.mean(values)) if values else 0.0
+        found[f"exact/{name}"] = _mean(values)
     return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    """0 where there is nothing to say."""
+    return float(np.mean(values)) if len(values) else 0.0
 
 
 def keyframe(frames: Sequence[int], scores: Sequence[float]) -> int:

@@ -33,6 +33,8 @@ class Warmup(nn.Module):  # type: ignore[misc]
         hidden = policy.config.hidden_size
         self.shows = nn.Linear(hidden, len(LOOKS))
         self.knows = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 5 + len(LOOKS)))
+        self.asks = nn.Linear(hidden, len(LOOKS))
+        self.still_shows = nn.Linear(hidden, len(LOOKS))
         self.outlines = nn.Linear(hidden, 2 * FINE * FINE)
         self.probe = PROBE % len(self.text.layers)
         self.prompter = Prompter(policy.config.prompt_size)
@@ -73,9 +75,22 @@ class Warmup(nn.Module):  # type: ignore[misc]
             "text": (each * weights).sum() / weights.sum(),
             "shows": shows_loss(self.shows(features), batch.cells),
             "looks": look_loss(outcome, batch),
+            "asks": self._asks(outcome, batch),
             "knows": knows_loss(self.knows(seg), batch.seg_facts),
         }
         return {**terms, **self.masks(batch, seg)} if masks else terms
+
+    def _asks(self, outcome: Outcome, batch: Batch) -> Tensor:
+        """What the probed layer needs on both sides: the looks asked for where it looks, those shown where it finds.
+
+        To learn to match the two is easy once both are there, and hopeless while one of them is missing.
+        """
+        row, position = batch.looks.T
+        asked = self.asks(outcome.before[-1][row, position])
+        visual = batch.heads == self.policy.config.vlm_config.image_token_id
+        shown = self.still_shows(outcome.before[-2][visual])
+        loss = functional.binary_cross_entropy_with_logits(asked, batch.asks)
+        return 5 * (loss + functional.binary_cross_entropy_with_logits(shown, batch.cells))
 
     def pictures(self, pixels: Tensor, grids: Tensor, order: Tensor, cells: Tensor, fine: Tensor) -> dict[str, Tensor]:
         """Of images alone: `shows`, and how well a token's outlines and lightness can be told from its feature."""

@@ -36,13 +36,15 @@ class Level:
 class Outcome:
     """Last hidden states (R, T, D) per level; of layer `probe`: queries (R, H, T, d) of the last level, all its keys
 
-    (R, H, T', d) from the first ancestor on, and the mask (R, 1, T, T') added to their products.
+    (R, H, T', d) from the first ancestor on, the mask (R, 1, T, T') added to their products, and the states (R, T, D)
+    per level that it reads.
     """
 
     hidden: list[Tensor]
     query: Tensor
     keys: Tensor
     mask: Tensor
+    before: list[Tensor]
 
 
 def run(model: Any, levels: list[Level], probe: int) -> Outcome:
@@ -51,7 +53,10 @@ def run(model: Any, levels: list[Level], probe: int) -> Outcome:
     rotary = [model.rotary_emb(level.embeds, level.positions) for level in levels]
     masks = _masks(levels)
     query = keys = states[0]
+    before: list[Tensor] = []
     for number, layer in enumerate(model.layers):
+        if number == probe:
+            before = list(states)
         past: tuple[Tensor, Tensor] | None = None
         for i, level in enumerate(levels):
             q, k, v = _project(layer, states[i], rotary[i])
@@ -69,7 +74,7 @@ def run(model: Any, levels: list[Level], probe: int) -> Outcome:
             if level.deep is not None and level.visual is not None and number < len(level.deep):
                 state = state.masked_scatter(level.visual[..., None], state[level.visual] + level.deep[number])
             states[i] = state
-    return Outcome([model.norm(state) for state in states], query, keys, masks[-1])
+    return Outcome([model.norm(state) for state in states], query, keys, masks[-1], before)
 
 
 def _project(layer: Any, state: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

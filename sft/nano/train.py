@@ -37,6 +37,7 @@ BUDGET: Final = PRESETS["tiny"]
 WEIGHTS: Final = {
     "text": 1.0,
     "looks": 1.0,
+    "asks": 1.0,
     "shows": 0.7,
     "outlines": 0.5,
     "grey": 3.0,
