@@ -110,7 +110,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     found["window_iou"] = _mean(iou)
     windows = [(a, b) for a in np.linspace(0, 0.5, 6) for b in np.linspace(0.5, 1, 6)]
     truths = [row["visible"] for row in rows if row["visible"].any()]
-    found["window_constant"] = max(float(np.mean([_cut(v, a, b) for v in truths])) for a, b in windows)
+    found["window_constant"] = max(_mean([_cut(v, a, b) for v in truths]) for a, b in windows)
     for name in ("lead", "here", "across", "down", "window"):
         values = [v for row in rows for v in row[name]]
         found[f"exact/{name}"] = _mean(values)
