@@ -51,6 +51,7 @@ class Scores:
     entropies: Tensor  # (B, W), no gradient
     masks: Tensor  # (N + K, S/4, S/4)
     object_scores: Tensor  # (N + K,)
+    connected: Tensor  # () 0, whose gradient goes back through every part that took part
 
 
 def completion(encoded: Encoded) -> tuple[Tensor, Tensor]:
@@ -122,11 +123,13 @@ def forward(
     said = logits.masked_fill(barred.to(device), -torch.inf).log_softmax(-1)
     values = said.gather(-1, batch.tokens.to(device)[:, None])[:, 0]
     none = values.new_zeros(0)
+    outputs = (values, output.mask_logits, output.iou_scores, output.object_scores)
     return Scores(
         logps=_placed(values, batch.places, shape),
         entropies=_placed(_entropy(said) if entropies else torch.zeros_like(values), batch.places, shape),
         masks=none.reshape(0, 1, 1) if output.mask_logits is None else output.mask_logits,
         object_scores=none if output.object_scores is None else output.object_scores,
+        connected=torch.stack([0.0 * found.sum().float() for found in outputs if found is not None]).sum(),
     )
 
 

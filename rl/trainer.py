@@ -76,6 +76,7 @@ class RlTrainer(GRPOTrainer):  # type: ignore[misc]
                 processing_class=processor,
                 callbacks=list(callbacks),
             )
+        self.processing_class = None  # Trainer would write the tokenizer's special tokens into the policy's config
         self.beta = recipe.beta  # not before: TRL would load a reference of its own
         self.policy, self.processor, self.recipe, self.tasks = policy, processor, recipe, tasks
         self.reference = None if reference is None else reference.to(self.accelerator.device)
@@ -231,7 +232,6 @@ class RlTrainer(GRPOTrainer):  # type: ignore[misc]
         batch = batch_of(some or [self.spare], self.processor, spatial=self.recipe.mask_loss > 0)
         width = inputs["completion_ids"].shape[1]
         scores = self._scores(model, batch, (len(some), width) if some else (1, self._width(self.spare)))
-        connected = 0.0 * (scores.logps.sum() + scores.masks.sum())  # every process goes back through every part
         logps = scores.logps.new_zeros(len(items), width)
         entropies = torch.zeros_like(logps)
         handed = inputs
@@ -242,7 +242,9 @@ class RlTrainer(GRPOTrainer):  # type: ignore[misc]
             handed = inputs | ({"ref_per_token_logps": reference[0]} if reference else {})
         self._handed = logps, entropies
         loss: Tensor = super()._compute_loss(model, handed)
-        return loss + self._mask_loss(scores, batch, some) if some else loss + connected
+        if not some or self.accelerator.num_processes > 1:  # processes wait for each other's gradient of every part
+            loss = loss + scores.connected
+        return loss + self._mask_loss(scores, batch, some) if some else loss
 
     def _get_per_token_logps_and_entropies(self, *_: Any, **__: Any) -> tuple[Tensor, Tensor, None]:
         """What the scoring forward of this batch gave."""

@@ -10,10 +10,10 @@ from vtscot.rl.recipe import RlRecipe
 
 SMALL: dict[str, Any] = {
     "group": {"prompts": 2, "size": 3, "per_device": 3, "rolled": 6},
-    "optimiser": {"lr": 1e-3, "warmup": 0.0, "schedule": "constant", "weight_decay": 0.0},
+    "optimiser": {"lr": 2e-4, "warmup": 0.0, "schedule": "constant", "weight_decay": 0.0},
     "points": 64,
     "budget": BUDGET.model_dump(),
-    "temperature": 1.2,
+    "temperature": 0.9,
     "top_p": 1.0,
     "max_steps": 3,
     "precision": "fp32",
