@@ -103,7 +103,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     for kind, values in sorted(by_kind.items()):
         found[f"acc/{kind}"] = _mean(values)
     none = [not (np.array(row["scores"]) > 0).any() for row in rows if row["kind"] == "none"]
-    some = [(np.array(row["scores"]) > 0).any() for row in rows if row["kind"] != "none"]
+    some = [bool((np.array(row["scores"]) > 0).any()) for row in rows if row["kind"] != "none"]
     found |= {"none_empty": _mean(none), "some_seen": _mean(some)}
     found |= {"hit": _mean(hit), "short_hit": _mean(short), "short": len(short)}
     found["short_constant"] = float(np.mean(constant, axis=0).max()) if constant else 0.0

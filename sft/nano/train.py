@@ -86,7 +86,7 @@ def make_worlds(settings: NanoSettings, folder: Path, say: Say, workers: int = 1
             write_shard(*job)
     elif missing:
         with ProcessPoolExecutor(workers) as pool:
-            for future in [pool.submit(write_shard, *job) for job in missing]:
+            for future in [pool.submit(write_shard, path, numbers, *rest) for path, numbers, *rest in missing]:
                 future.result()
     return list(read_shards(folder))[:total]
 

@@ -30,7 +30,7 @@ def tiny_vlm(settings: TinySettings, processor: PolicyProcessor) -> Any:
         "pad_token_id": processor.pad_id,
         "rope_parameters": {
             "rope_type": "default",
-            "rope_theta": 5e6,  # Qwen3-VL's; with less, most of a small head turns with the distance and matches nothing
+            "rope_theta": 5e6,  # Qwen3-VL's; with less, most of a small head turns with the distance
             "mrope_section": [head // 4, head // 8, head // 8],  # time, height, width: half of the head
             "mrope_interleaved": True,
         },
