@@ -13,7 +13,7 @@ SMALL: dict[str, Any] = {
     "optimiser": {"lr": 2e-4, "warmup": 0.0, "schedule": "constant", "weight_decay": 0.0},
     "points": 64,
     "budget": BUDGET.model_dump(),
-    "temperature": 0.9,
+    "temperature": 1.0,
     "top_p": 1.0,
     "max_steps": 3,
     "precision": "fp32",

@@ -324,7 +324,7 @@ def test_adapters_are_their_own_reference(speaking_policy_folder: Path, demo_roo
 
 def test_a_policy_without_cold_start_is_refused(tiny_policy_folder: Path, demo_root: Path, tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"has a \[SEG\].*cold start first"):
-        run(small(), tiny_policy_folder, demo_root, tmp_path / "out")
+        run(small(top_p=0.01), tiny_policy_folder, demo_root, tmp_path / "out")
     assert not (tmp_path / "out" / "training.json").exists()
 
 
