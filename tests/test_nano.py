@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,13 @@ def test_the_shipped_policy_loads_small_and_with_its_budget() -> None:
     assert policy.dtype == torch.float32
     assert policy.config.budget == PRESETS["tiny"].model_dump(mode="json")
     assert len(processor.tokenizer) == policy.config.vlm_config.text_config.vocab_size
+
+
+def test_the_weights_are_installed_with_the_package() -> None:
+    told = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text())
+    patterns = told["tool"]["setuptools"]["package-data"]["vtscot"]
+    installed = {file for pattern in patterns for file in NANO_FOLDER.parent.glob(pattern)}
+    assert set(NANO_FOLDER.iterdir()) <= installed
 
 
 @pytest.mark.parametrize("look", [False, True])
