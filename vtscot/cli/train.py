@@ -64,6 +64,7 @@ def sft(
         trained = train_sft(data, model, resolved, out, resume=resume, device=device, progress=say)
     if _main_process():
         typer.echo(json.dumps(trained.json()) if as_json else "\n".join(_lines(trained)))
+    _leave()
 
 
 @train.command("rl")
@@ -143,6 +144,13 @@ def _lines(trained: Trained) -> list[str]:
         f"policy   {trained.out}",
         f"report   {figures['report']}",
     ]
+
+
+def _leave() -> None:
+    """Take leave of the other processes, where there are any: a process that just ends may keep them waiting."""
+    from accelerate import PartialState
+
+    PartialState().destroy_process_group()
 
 
 def _main_process() -> bool:
