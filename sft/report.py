@@ -89,7 +89,10 @@ def render_page(
 
 def curves(lines: Sequence[Line], meanings: dict[str, str] = MEANINGS) -> list[Curve]:
     """A curve for every figure of `meanings` that some line has."""
-    timed = [line | {"tokens/s": line["tokens"] / line["seconds"]} if line.get("seconds") else line for line in lines]
+    timed = [
+        line | {"tokens/s": line["tokens"] / line["seconds"]} if line.get("seconds") and "tokens" in line else line
+        for line in lines
+    ]
     drawn = []
     for name, meaning in meanings.items():
         having = [line for line in timed if isinstance(line.get(name), int | float)]
