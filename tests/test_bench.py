@@ -12,7 +12,7 @@ import pytest
 
 from bench.__main__ import HERE, main, names
 
-ELSEWHERE = {"campaign", "index"}  # run by tests of their own, which look at the figures
+ELSEWHERE = {"campaign", "index", "speedrun"}  # run by tests of their own, which look at the figures
 
 
 def numbers(value: object) -> list[float]:
