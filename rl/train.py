@@ -251,6 +251,7 @@ def arguments(recipe: RlRecipe, out: Path, accumulate: int, *, cpu: bool) -> GRP
         num_iterations=recipe.iterations,
         beta=0.0,
         epsilon=recipe.clip,
+        use_bias_correction_kl=False,  # TRL's default multiplies the KL term by the ratio, which the method does not
         loss_type="grpo",
         scale_rewards="group",
         temperature=recipe.temperature,

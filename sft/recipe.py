@@ -178,7 +178,7 @@ def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
     *folders, leaf = dotted.split(".")
     other = {"max_steps": "epochs", "epochs": "max_steps"}.get(dotted)
     if other is not None and value is not None:
-        tree[other] = None
+        tree.pop(other, None)  # of a recipe that has it
     for folder in folders:
         if not isinstance(tree.get(folder), dict):
             tree[folder] = {}
