@@ -32,7 +32,7 @@ def test_a_short_version_runs(name: str, tmp_path: Path) -> None:
         text=True,
         cwd=HERE.parent,
         env=os.environ | {"TMPDIR": str(tmp_path)},
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert ended.returncode in (0, 1), ended.stderr  # 1: a figure is not reached, as may be on a busy machine
