@@ -6,7 +6,6 @@ SAM 2 sees a decoded frame as large as it was shown (and after JPEG).
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +18,12 @@ from vtscot.frames import Frames
 from vtscot.index import ensure_index
 from vtscot.ledger import Ledger
 from vtscot.masks import Rle
+from vtscot.publish.locate import find_dataset, is_run
 from vtscot.publish.reading import RowFrames, Rows, find_shards, read_episode, read_masks
 from vtscot.records import Episode, Query
 from vtscot.run import Run, run_recipe
 from vtscot.sources.registry import open_source
 
-_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _TRAIN: Final = "train"
 
 
@@ -128,22 +127,4 @@ def open_examples(name: str) -> Examples:
 
 def _open(name: str) -> Examples:
     path = Path(name)
-    if (path / "ledger.sqlite").is_file():
-        return RunExamples(path)
-    if path.is_dir():
-        return RowExamples(path, name)
-    if path.exists() or not _HUB_ID.fullmatch(name):
-        raise DataError(f"{name} is no run, no dataset's folder and no id of the Hub (user/name)")
-    return RowExamples(_download(name), name)
-
-
-def _download(repo: str) -> Path:
-    """The dataset's files in the Hub's cache; without network what is there already."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repo, repo_type="dataset", allow_patterns=["*.parquet", "README.md"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{repo}: no folder here, and the Hub does not give such a dataset ({reason})") from error
+    return RunExamples(path) if is_run(path) else RowExamples(find_dataset(name), name)
