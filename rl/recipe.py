@@ -7,21 +7,22 @@ calibration) are those of the rewards' preset `default` and of `threshold` 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
 from typing import Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
-from vtscot.budget import PRESETS, Budget
+from vtscot.budget import PRESETS, Budget, NamedBudget, PresetName
 from vtscot.errors import UsageError
 from vtscot.policy.settings import TrainableSettings
 from vtscot.records import Frozen
-from vtscot.sft.recipe import OptimiserSettings, read_recipe
+from vtscot.settings import changes, parse_tree, put, recipe_text, shipped_names, validated
+from vtscot.sft.recipe import OptimiserSettings
 
 from .rewards import Preset, terms_of
 
 DEFAULT: Final = "rl_tiny"
 PREFIX: Final = "rl_"  # of the names of shipped recipes
+BUDGET: Final = "rl_rollout"  # where a recipe names none
 
 
 class RewardSettings(Frozen):
@@ -76,7 +77,7 @@ class RlRecipe(Frozen):
     clip: float = Field(default=0.2, gt=0)  # of the ratio, both ways
     mask_loss: float = Field(default=0.2, ge=0)
     points: int = Field(default=12544, ge=1)  # per mask of that loss
-    budget: str | Budget = "rl_rollout"  # a preset, or every figure of one
+    budget: NamedBudget = PRESETS[BUDGET]
     max_turns: int | None = Field(default=None, ge=1)  # instead of the budget's
     max_new_tokens: int | None = Field(default=None, ge=1)  # instead of the budget's
     temperature: float = Field(default=0.9, gt=0)
@@ -85,7 +86,7 @@ class RlRecipe(Frozen):
     max_steps: int = Field(default=1000, ge=1)
     precision: Literal["bf16", "fp32"] = "bf16"
     gradient_checkpointing: bool = True
-    budget_at_use: str = "evaluation"  # the budget that the trained policy names in its config
+    budget_at_use: PresetName = "evaluation"  # the budget that the trained policy names in its config
     seed: int = Field(default=0, ge=0)
     save_every: int = Field(default=50, ge=1)  # steps
     keep: int = Field(default=1, ge=1)  # checkpoints
@@ -95,10 +96,6 @@ class RlRecipe(Frozen):
 
     @model_validator(mode="after")
     def _sound(self) -> RlRecipe:
-        for key in ("budget", "budget_at_use"):
-            name = getattr(self, key)
-            if isinstance(name, str) and name not in PRESETS:
-                raise ValueError(f"{key}: no budget {name!r}; there are {', '.join(PRESETS)}")
         if self.save_every % self.iterations:
             raise ValueError(
                 f"save_every {self.save_every} is no multiple of iterations {self.iterations}: rollouts are not saved,"
@@ -106,13 +103,16 @@ class RlRecipe(Frozen):
             )
         return self
 
+    @field_serializer("budget")
+    def _by_name(self, budget: Budget) -> str | dict[str, int]:
+        """A preset is written by its name."""
+        return next((name for name, figures in PRESETS.items() if figures == budget), budget.model_dump())
+
     @property
     def rollout_budget(self) -> Budget:
         """The budget that rollouts are made with."""
         given = {"max_turns": self.max_turns, "max_new_tokens": self.max_new_tokens}
-        changes = {key: value for key, value in given.items() if value is not None}
-        begun = PRESETS[self.budget] if isinstance(self.budget, str) else self.budget
-        return begun.model_copy(update=changes)
+        return self.budget.model_copy(update={key: value for key, value in given.items() if value is not None})
 
 
 def accumulation(recipe: RlRecipe, processes: int = 1) -> int:
@@ -134,13 +134,15 @@ def accumulation(recipe: RlRecipe, processes: int = 1) -> int:
 
 def shipped() -> tuple[str, ...]:
     """Names of the recipes of this stage that come with vtscot."""
-    names = (path.name for path in files("vtscot.pipelines").iterdir())
-    return tuple(sorted(name[:-5] for name in names if name.startswith(PREFIX) and name.endswith(".yaml")))
+    return shipped_names(PREFIX)
 
 
 def load_rl_recipe(
     name: str | None = None, assignments: Iterable[str] = (), flags: Mapping[str, object] | None = None
 ) -> RlRecipe:
     """The recipe of a shipped name or a file; UsageError names the file and the key of whatever it does not know."""
-    recipe: RlRecipe = read_recipe(RlRecipe, name or DEFAULT, shipped(), assignments, flags)
-    return recipe
+    text, where = recipe_text(name or DEFAULT, shipped())
+    tree = {"budget": BUDGET} | parse_tree(text, where)  # named, so that one figure of it can be set
+    for key, value in changes(assignments, flags):
+        put(tree, key, value)
+    return validated(RlRecipe, tree, where)

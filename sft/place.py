@@ -14,9 +14,9 @@ import yaml
 from vtscot import __version__
 from vtscot.errors import RunError, UsageError
 from vtscot.files import write_text
-from vtscot.recipe import flatten
 from vtscot.records import Frozen
 from vtscot.run import differences
+from vtscot.settings import flatten
 
 from .saving import last_checkpoint, step_of
 

@@ -6,23 +6,19 @@ Order of precedence: the recipe (a shipped name or a file), then `--set key=valu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from vtscot.budget import PRESETS
-from vtscot.errors import UsageError
+from vtscot.budget import PresetName
 from vtscot.policy.settings import TrainableSettings
-from vtscot.recipe import parse_set
 from vtscot.records import Frozen
+from vtscot.settings import changes, parse_tree, put, recipe_text, shipped_names, validated
 
 DEFAULT: Final = "sft_tiny"
 PREFIX: Final = "sft_"  # of the names of shipped recipes
 PARTS: Final = frozenset(TrainableSettings.model_fields) - {"lora"}
-M = TypeVar("M", bound=Frozen)
+_INSTEAD: Final = {"max_steps": "epochs", "epochs": "max_steps"}  # what takes the place of what a recipe has
 
 
 class LossSettings(Frozen):
@@ -98,7 +94,7 @@ class SftRecipe(Frozen):
     max_tokens: int = Field(default=8192, ge=1)  # longer records are left out, and counted
     precision: Literal["bf16", "fp32"] = "bf16"
     gradient_checkpointing: bool = True
-    budget_at_use: str = "evaluation"  # the budget that the trained policy names in its config
+    budget_at_use: PresetName = "evaluation"  # the budget that the trained policy names in its config
     seed: int = Field(default=0, ge=0)
     save_every: int = Field(default=200, ge=1)  # steps
     keep: int = Field(default=1, ge=1)  # checkpoints
@@ -111,15 +107,12 @@ class SftRecipe(Frozen):
     def _sound(self) -> SftRecipe:
         if self.epochs is not None and self.max_steps is not None:
             raise ValueError("give either epochs or max_steps, not both")
-        if self.budget_at_use not in PRESETS:
-            raise ValueError(f"budget_at_use: no budget {self.budget_at_use!r}; there are {', '.join(PRESETS)}")
         return self
 
 
 def shipped() -> tuple[str, ...]:
     """Names of the training recipes that come with vtscot."""
-    names = (path.name for path in files("vtscot.pipelines").iterdir())
-    return tuple(sorted(name[:-5] for name in names if name.startswith(PREFIX) and name.endswith(".yaml")))
+    return shipped_names(PREFIX)
 
 
 def load_sft_recipe(
@@ -129,58 +122,10 @@ def load_sft_recipe(
 
     `flags` are dotted keys from the command line; those that are None were not given.
     """
-    return read_recipe(SftRecipe, name or DEFAULT, shipped(), assignments, flags)
-
-
-def read_recipe(
-    kind: type[M],
-    name: str,
-    known: tuple[str, ...],
-    assignments: Iterable[str] = (),
-    flags: Mapping[str, object] | None = None,
-) -> M:
-    """A recipe of any kind: from `known`, shipped ones or from the file `name`, then `key=value`, then flags."""
-    text, where = _text(name, known)
-    try:
-        tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise UsageError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        raise UsageError(f"{where} is not a mapping of settings")
-    for key, value in map(parse_set, assignments):
-        _put(tree, key, value)
-    for key, value in (flags or {}).items():
-        if value is not None:
-            _put(tree, key, value)
-    try:
-        return kind.model_validate(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{where}: {key + ': ' if key else ''}{reason}") from error
-
-
-def _text(name: str, known: tuple[str, ...]) -> tuple[str, str]:
-    if name in known:
-        return files("vtscot.pipelines").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"pipelines/{name}.yaml"
-    path = Path(name)
-    if not path.is_file():
-        raise UsageError(f"there is no recipe {name}: give a file, or one of {', '.join(known)}")
-    try:
-        return path.read_text(encoding="utf-8"), name
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the recipe {name}: {error}") from error
-
-
-def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
-    """Set one dotted key; `max_steps` takes the place of `epochs`, and the other way round."""
-    *folders, leaf = dotted.split(".")
-    other = {"max_steps": "epochs", "epochs": "max_steps"}.get(dotted)
-    if other is not None and value is not None:
-        tree.pop(other, None)  # of a recipe that has it
-    for folder in folders:
-        if not isinstance(tree.get(folder), dict):
-            tree[folder] = {}
-        tree = tree[folder]
-    tree[leaf] = value
+    text, where = recipe_text(name or DEFAULT, shipped())
+    tree = parse_tree(text, where)
+    for key, value in changes(assignments, flags):
+        if key in _INSTEAD and value is not None:
+            tree.pop(_INSTEAD[key], None)
+        put(tree, key, value)
+    return validated(SftRecipe, tree, where)

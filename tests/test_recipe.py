@@ -59,6 +59,8 @@ def test_how_a_build_runs_is_no_part_of_its_identity() -> None:
         pytest.param("- a\n- b", "not a mapping", id="a list"),
         pytest.param("budget: huge", "no budget preset 'huge'", id="unknown preset"),
         pytest.param("budget: {preset: huge}", "no budget preset 'huge'", id="unknown preset to change"),
+        pytest.param("budget: {preset: [1]}", r"budget: no budget preset \[1\]", id="a list for a preset"),
+        pytest.param("teacher: {name: openai}", r"mine\.yaml: the endpoint needs a model", id="no model"),
         pytest.param("seed: !!python/object/apply:os.getcwd []", "not YAML", id="code in YAML"),
     ],
 )

@@ -36,7 +36,7 @@ def test_the_shipped_recipes_are_the_released_settings() -> None:
         ("group.size=1", "group.size: Input should be greater than or equal to 2"),
         ("rewards.preset=best", "rewards.preset"),
         ("rewards.weights={masks: 2}", "default has no term 'masks'"),
-        ("budget=small", "no budget 'small'"),
+        ("budget=small", "no budget preset 'small'"),
         ("advantage=token", "advantage"),
         ("iterations=3", "save_every 10 is no multiple of iterations 3"),
         ("temperature=0", "temperature"),
@@ -67,6 +67,18 @@ def test_the_budget_may_be_said_in_full_and_changed() -> None:
     recipe = RlRecipe.model_validate({"budget": {"temporal_frames": 3}, "max_turns": 1, "max_new_tokens": 7})
     assert recipe.rollout_budget.temporal_frames == 3
     assert (recipe.rollout_budget.max_turns, recipe.rollout_budget.max_new_tokens) == (1, 7)
+
+
+def test_one_figure_of_a_budget_changes_and_the_others_stay(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.yaml"
+    plain.write_text("max_steps: 5\n")
+    for name, begun in (("rl_tiny", "tiny"), (str(plain), "rl_rollout")):
+        recipe = load_rl_recipe(name, ["budget.window_frames=7"])
+        assert recipe.budget == PRESETS[begun].model_copy(update={"window_frames": 7})
+        assert RlRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
+        assert load_rl_recipe(name).model_dump(mode="json")["budget"] == begun  # a preset is written by its name
+    plain.write_text("budget: {preset: tiny, max_turns: 2}\n")
+    assert load_rl_recipe(str(plain)).budget == PRESETS["tiny"].model_copy(update={"max_turns": 2})
 
 
 def test_advantages_are_the_released_ones() -> None:

@@ -46,7 +46,7 @@ def test_order_of_precedence(tmp_path: Path) -> None:
         ("optimiser: {scale: {brain: 1}}", "there is no part 'brain'"),
         ("optimiser: {scale: {projector: 0}}", "factors are positive"),
         ("epochs: 1\nmax_steps: 1", "either epochs or max_steps, not both"),
-        ("budget_at_use: huge", "no budget 'huge'"),
+        ("budget_at_use: huge", "no budget preset 'huge'"),
         ("losses: {importance: 1, oversample: 0.5}", "losses.oversample"),
         ("precision: int8", "precision: Input should be"),
         ("- a", "is not a mapping"),

@@ -6,9 +6,9 @@ Presets and figures: the released settings of VideoSEG-O3, whose pixel caps are 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from vtscot.errors import UsageError
 from vtscot.records import Frozen
@@ -49,8 +49,32 @@ PRESETS: Final[dict[str, Budget]] = {
 def preset(name: str) -> Budget:
     """The budget of that name; raises UsageError for an unknown one."""
     if name not in PRESETS:
-        raise UsageError(f"no budget preset {name!r}; there are {', '.join(PRESETS)}")
+        raise UsageError(_unknown(name))
     return PRESETS[name]
+
+
+def _unknown(name: object) -> str:
+    return f"no budget preset {name!r}; there are {', '.join(PRESETS)}"
+
+
+def _known(name: object) -> str:
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ValueError(_unknown(name))
+    return name
+
+
+def _figures(value: object) -> object:
+    if isinstance(value, str):
+        return PRESETS[_known(value)]
+    if isinstance(value, dict) and "preset" in value:
+        changed = {key: figure for key, figure in value.items() if key != "preset"}
+        return PRESETS[_known(value["preset"])].model_dump() | changed
+    return value
+
+
+PresetName = Annotated[str, AfterValidator(_known)]
+NamedBudget = Annotated[Budget, BeforeValidator(_figures)]
+"""A budget in settings: a preset's name, or `{preset: NAME, key: value}` with some figures changed, or every figure."""
 
 
 def fit(width: int, height: int, max_pixels: int) -> tuple[int, int]:

@@ -11,17 +11,26 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from vtscot.budget import PRESETS, Budget
+from vtscot.budget import PRESETS, NamedBudget
 from vtscot.errors import UsageError
 from vtscot.mining import MiningSettings
 from vtscot.records import Frozen
+from vtscot.settings import (
+    Tree,
+    changes,
+    file_text,
+    flatten,
+    parse_tree,
+    put,
+    shipped_names,
+    shipped_text,
+    validated,
+)
 from vtscot.teacher.base import TeacherSettings
 from vtscot.verify.base import VerifySettings
 
@@ -68,7 +77,6 @@ LATER: Final[dict[str, object]] = {
 """Settings that earlier runs do not know, with the value that means what those runs did: no part of an identity, so
 that such a run can be gone on with."""
 
-_SHIPPED: Final = files("vtscot.pipelines")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -88,19 +96,10 @@ class Recipe(Frozen):
     seed: int = Field(default=0, ge=0)
     limit: int | None = Field(default=None, gt=0)
     workers: int | None = Field(default=None, gt=0)  # None: one per core
-    budget: Budget = PRESETS["cold_start"]
+    budget: NamedBudget = PRESETS["cold_start"]
     mining: MiningSettings = MiningSettings()
     teacher: TeacherSettings = TeacherSettings()
     verify: VerifySettings = VerifySettings()
-
-    @field_validator("budget", mode="before")
-    @classmethod
-    def _preset_by_name(cls, value: object) -> object:
-        if isinstance(value, str):
-            if value not in PRESETS:
-                raise ValueError(f"no budget preset {value!r}; there are {', '.join(PRESETS)}")
-            return PRESETS[value]
-        return value
 
     @model_validator(mode="after")
     def _a_model_is_named(self) -> Recipe:
@@ -129,27 +128,14 @@ class Recipe(Frozen):
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """A tree of settings as dotted keys."""
-    flat: dict[str, object] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
 def shipped_recipes() -> tuple[str, ...]:
     """The sources that a recipe of their own comes with: the file `demo.yaml` is about the source `demo`."""
-    return tuple(sorted(p.name[:-5] for p in _SHIPPED.iterdir() if p.name.endswith(".yaml") and _about(p.name[:-5])))
+    return tuple(name for name in shipped_names() if _about(name))
 
 
 def _about(source: str) -> bool:
     """Whether `source.yaml` is shipped and builds from that source; training has recipes beside those of sources."""
-    path = _SHIPPED.joinpath(f"{source}.yaml")
-    tree = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    named = tree.get("source") if isinstance(tree, dict) else None
+    named = parse_tree(*shipped_text(source)).get("source") if source in shipped_names() else None
     return isinstance(named, dict) and named.get("name") == source
 
 
@@ -160,54 +146,17 @@ def recipe_text(source: str, path: Path | None) -> tuple[str, str]:
     if path is None:
         if not _about(source):
             raise UsageError(f"no recipe is shipped for source {source!r}; there are {', '.join(shipped_recipes())}")
-        return _shipped_text(f"{source}.yaml")
-    if _NAME.fullmatch(str(path)) and not path.exists() and _SHIPPED.joinpath(f"{path}.yaml").is_file():
-        return _shipped_text(f"{path}.yaml")
-    try:
-        return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the recipe {path}: {error}") from error
+        return shipped_text(source)
+    if _NAME.fullmatch(str(path)) and not path.exists() and str(path) in shipped_names():
+        return shipped_text(str(path))
+    return file_text(path)
 
 
-def _shipped_text(name: str) -> tuple[str, str]:
-    return _SHIPPED.joinpath(name).read_text(encoding="utf-8"), f"pipelines/{name}"
-
-
-def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
-    *folders, leaf = dotted.split(".")
-    for folder in folders:
-        if not isinstance(tree.get(folder), dict):
-            tree[folder] = {"preset": tree[folder]} if folder == "budget" and folder in tree else {}
-        tree = tree[folder]
-    tree[leaf] = value
-
-
-def parse_set(assignment: str) -> tuple[str, object]:
-    """Key and value of one `--set key=value`."""
-    key, equals, text = assignment.partition("=")
-    if not equals or not key.strip():
-        raise UsageError(f"--set {assignment!r} is not key=value")
-    try:
-        return key.strip(), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {assignment!r}: the value is not YAML") from error
-
-
-def _choose_grounder(tree: dict[str, Any]) -> None:
+def _choose_grounder(tree: Tree) -> None:
     """Where the recipe names none: thoughts written by a model are grounded by a model, others by their words."""
     teacher, verify = tree.get("teacher"), tree.setdefault("verify", {})
     if isinstance(teacher, dict) and isinstance(verify, dict):
         verify.setdefault("grounder", "openai" if teacher.get("name") == "openai" else "words")
-
-
-def _expand_budget(tree: dict[str, Any]) -> None:
-    """`budget: {preset: NAME, key: value}` is the preset with some figures changed."""
-    budget = tree.get("budget")
-    if isinstance(budget, dict) and "preset" in budget:
-        name = budget.pop("preset")
-        if name not in PRESETS:
-            raise UsageError(f"no budget preset {name!r}; there are {', '.join(PRESETS)}")
-        tree["budget"] = PRESETS[name].model_dump() | budget
 
 
 def load_recipe(
@@ -220,37 +169,17 @@ def load_recipe(
 
     `flags` are dotted keys from the command line; those that are None were not given.
     """
-    text, name = recipe_text(source or "demo", path)
-    try:
-        tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise UsageError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        raise UsageError(f"{name} is not a mapping of settings")
-    for key, value in map(parse_set, assignments):
-        _put(tree, key, value)
-    given = {"source.name": source, **(flags or {})}
-    for key, value in given.items():
-        if value is not None:
-            _put(tree, key, value)
+    text, where = recipe_text(source or "demo", path)
+    tree = parse_tree(text, where)
+    for key, value in changes(assignments, {"source.name": source, **(flags or {})}):
+        put(tree, key, value)
     _choose_grounder(tree)
-    _expand_budget(tree)
-    return _validated(tree, name)
+    return validated(Recipe, tree, where)
 
 
 def changed_recipe(recipe: Recipe, assignments: Iterable[str], path: Path) -> Recipe:
     """The recipe of a run, read from `path`, with some keys set; raises UsageError as `load_recipe` does."""
     tree = recipe.model_dump(mode="json")
-    for key, value in map(parse_set, assignments):
-        _put(tree, key, value)
-    _expand_budget(tree)
-    return _validated(tree, str(path))
-
-
-def _validated(tree: dict[str, Any], name: str) -> Recipe:
-    try:
-        return Recipe.model_validate(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{name}: {where + ': ' if where else ''}{first['msg']}") from error
+    for key, value in changes(assignments):
+        put(tree, key, value)
+    return validated(Recipe, tree, str(path))

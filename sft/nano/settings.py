@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from vtscot.errors import UsageError
 from vtscot.policy.settings import TinySettings
 from vtscot.records import Frozen
+from vtscot.settings import file_text, parse_tree, validated
 from vtscot.sft.nano.tasks import KINDS
 
 SHARD: Final = 50  # videos per file
@@ -78,10 +77,5 @@ class NanoSettings(Frozen):
 
 def load_settings(path: Path) -> NanoSettings:
     """The settings in a YAML file; UsageError where it is none or says something unknown."""
-    try:
-        return NanoSettings.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    text, where = file_text(path)
+    return validated(NanoSettings, parse_tree(text, where), where)
