@@ -23,6 +23,7 @@ from vtscot.progress import Progress, Silent
 from vtscot.prompts import prompts_digest
 from vtscot.publish import PublishContext, Published, publish
 from vtscot.publish.figures import Figures
+from vtscot.raw import RawAnswers
 from vtscot.recipe import Recipe, changed_recipe
 from vtscot.records import Outcome, Query
 from vtscot.replay import need, replay, usual_cost
@@ -109,6 +110,7 @@ def publish_context(run: Run, source: Source, index: Index) -> PublishContext:
         prompts=prompts_digest(),
         version=__version__,
         teacher=run.recipe.teacher.name,
+        answers=RawAnswers(run.ledger, run.recipe.teacher.asks()),
     )
 
 

@@ -110,6 +110,13 @@ class Ledger:
         row = self._row("SELECT response FROM answers WHERE key = ?", key)
         return None if row is None else bytes(row[0])
 
+    def summaries(self) -> Iterator[tuple[str, str]]:
+        """Key and summary of every stored answer, ordered by key."""
+        last = ""
+        while rows := self._rows("SELECT key, summary FROM answers WHERE key > ? ORDER BY 1 LIMIT 4096", last):
+            yield from rows
+            last = rows[-1][0]
+
     def store(self, key: str, summary: str, response: bytes, *, latency_s: float | None = None) -> None:
         """Commit a raw response, in the place of an older one with the same key."""
         self._store(key, summary, response, latency_s).result()

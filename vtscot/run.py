@@ -5,7 +5,7 @@ RUN/ledger.sqlite    paid answers and the outcome of every query
 RUN/index/           queries and mask tables of the source
 RUN/source/          the demo world, where that is the source
 RUN/dataset/         parquet shards and the card
-RUN/report.html      every episode, to look at
+RUN/report.html      every episode, to look at; of a large run its data are in RUN/report/
 RUN/failures.jsonl   every query that failed, why, and whether another build may mend it
 """
 
@@ -28,7 +28,7 @@ from vtscot.ledger import Ledger
 from vtscot.recipe import Recipe
 from vtscot.records import Outcome
 
-OWN: Final = frozenset({"recipe.yaml", "index", "source", "dataset", "report.html", "failures.jsonl"})
+OWN: Final = frozenset({"recipe.yaml", "index", "source", "dataset", "report.html", "report", "failures.jsonl"})
 FORMAT: Final = 1  # of the run directory; raised when an older one can no longer be read
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class RawAnswer:
+    """One stored answer of a teacher, as it came: which question of which turn it answers, and the how many-th try."""
+
+    turn: int
+    question: str
+    attempt: int
+    body: str
+
+
+def no_answers(query: Query) -> Sequence[RawAnswer]:
+    """What a teacher that asks no model leaves behind."""
+    return ()
+
+
+@dataclass(frozen=True)
 class PublishContext:
     """Where frames and masks come from, under which licence, and what made the outcomes.
 
     `licences` is by source name, `frames` by video id (`source/split/video`); `tracks` gives the union of the query's
     targets, None for a query without target or a source without masks. `settings` is the resolved recipe as plain
-    data, nested or with dotted keys.
+    data, nested or with dotted keys. `answers` gives what a teacher answered about a query, for the report alone.
     """
 
     licences: Mapping[str, Licence]
@@ -33,6 +48,7 @@ class PublishContext:
     prompts: str
     version: str
     teacher: str
+    answers: Callable[[Query], Sequence[RawAnswer]] = no_answers
 
 
 @dataclass(frozen=True)
