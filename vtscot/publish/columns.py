@@ -2,7 +2,8 @@
 
 Every config has the same columns, so that configs can be concatenated. What a licence keeps at home is null:
 `images`, `decoded_masks`, `track` and the mask size. Masks are COCO RLE counts (compressed, ASCII) of
-`mask_height` x `mask_width`; `images` holds one JPEG per image placeholder of `messages`, in order.
+`mask_height` x `mask_width`; `images` holds one JPEG per image placeholder of `messages`, in order. Digests tell
+whether somebody's own copy of the source has the same frames (`frames`) and the same masks (`masks_digest`).
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ FEATURES: Final[dict[str, Feature]] = {
     "track": _list(_TEXT),  # one per frame of the video; null where the target is not seen
     "mask_height": _INT,
     "mask_width": _INT,
+    "masks_digest": _TEXT,  # of the target's masks, also where these stay at home; null without target
     "keyframe_iou": _FLOAT,
     "ceiling": _FLOAT,
     "ious": _list(_FLOAT),  # one per turn; null where nothing was grounded

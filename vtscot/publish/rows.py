@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,13 +35,15 @@ class RowMaker:
         frames = self._open(record.query.video_id)
         licence = self._context.licences[record.query.source]
         free = licence.redistributable
+        track = self._context.tracks(record.query)
         return {
             **_query_columns(record),
             **_size_columns(record.episode, frames),
             **_episode_columns(record.episode),
             "frames": self._references(record.episode, frames),
             "images": self._images(record.episode, frames) if free else None,
-            **_mask_columns(record.episode, self._context.tracks(record.query) if free else None),
+            **mask_columns(record.episode, track if free else None),
+            "masks_digest": None if track is None else masks_digest(track),
             **_verdict_columns(record.verdict, len(record.episode.turns)),
             "plan": _json(record.plan.model_dump(mode="json")),
             "licence": licence.id,
@@ -104,7 +107,16 @@ def _episode_columns(episode: Episode) -> Row:
     }
 
 
-def _mask_columns(episode: Episode, track: MaskTrack | None) -> Row:
+def masks_digest(track: MaskTrack) -> str:
+    """SHA-256 (hex) of the size of a track's masks and of the counts of every frame."""
+    digest = hashlib.sha256(f"{track.height}x{track.width}".encode())
+    for counts in track.masks:
+        digest.update(b"\n" if counts is None else b"\n" + counts)
+    return digest.hexdigest()
+
+
+def mask_columns(episode: Episode, track: MaskTrack | None) -> Row:
+    """The columns that hold masks: all null for no track."""
     if track is None:
         return {"decoded_masks": None, "track": None, "mask_height": None, "mask_width": None}
     masks = [None if counts is None else counts.decode("ascii") for counts in track.masks]

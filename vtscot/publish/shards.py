@@ -17,6 +17,7 @@ from vtscot.publish.columns import arrow_schema
 from vtscot.publish.rows import Row
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
 SHARD_ROWS: Final = 10_000
@@ -27,7 +28,7 @@ GROUP_BYTES: Final = 32 * 2**20
 
 def weight(row: Row) -> int:
     """About the bytes of a row: its images, its masks and a flat sum for the text."""
-    images = sum(len(image["bytes"]) for image in row["images"] or ())
+    images = sum(len(image["bytes"] or b"") for image in row["images"] or ())
     masks = sum(len(counts) for counts in row["track"] or () if counts is not None)
     return images + masks + 8192
 
@@ -47,17 +48,20 @@ def groups(rows: Iterable[Row], max_rows: int, max_bytes: int) -> Iterator[list[
         yield group
 
 
-def write_split(rows: Iterable[Row], directory: Path, split: str) -> list[Path]:
-    """Write the shards of one split into `directory`; returns their paths."""
+def write_split(rows: Iterable[Row], directory: Path, split: str, schema: pa.Schema | None = None) -> list[Path]:
+    """Write the shards of one split into `directory`; returns their paths.
+
+    `schema` is that of the rows where it is not `columns.arrow_schema()`, as rows of a dataset that was read have it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    parts = _write_parts(rows, directory, split)
+    parts = _write_parts(rows, directory, split, arrow_schema() if schema is None else schema)
     shards = [directory / f"{split}-{i:05d}-of-{len(parts):05d}.parquet" for i in range(len(parts))]
     for part, shard in zip(parts, shards, strict=True):
         part.replace(shard)
     return shards
 
 
-def _write_parts(rows: Iterable[Row], directory: Path, split: str) -> list[Path]:
+def _write_parts(rows: Iterable[Row], directory: Path, split: str, schema: pa.Schema) -> list[Path]:
     parts: list[Path] = []
     count = size = 0
     with ExitStack() as opened:
@@ -66,26 +70,26 @@ def _write_parts(rows: Iterable[Row], directory: Path, split: str) -> list[Path]
             if not parts or count + len(group) > SHARD_ROWS or size + added > SHARD_BYTES:
                 opened.close()
                 parts.append(directory / f".{split}-{len(parts):05d}.part")
-                writer = opened.enter_context(_open(parts[-1]))
+                writer = opened.enter_context(_open(parts[-1], schema))
                 count = size = 0
-            _append(writer, group)
+            _append(writer, group, schema)
             count, size = count + len(group), size + added
     return parts
 
 
-def _open(path: Path) -> pq.ParquetWriter:
+def _open(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     import pyarrow.parquet as pq
 
     return pq.ParquetWriter(
-        path, arrow_schema(), version="2.6", data_page_version="1.0", compression="zstd", write_page_index=True
+        path, schema, version="2.6", data_page_version="1.0", compression="zstd", write_page_index=True
     )
 
 
-def _append(writer: pq.ParquetWriter, rows: list[Row]) -> None:
+def _append(writer: pq.ParquetWriter, rows: list[Row], schema: pa.Schema) -> None:
     import pyarrow as pa
 
     try:
-        table = pa.Table.from_pylist(rows, schema=arrow_schema())
+        table = pa.Table.from_pylist(rows, schema=schema)
     except (pa.ArrowException, OverflowError, ValueError) as error:
         raise PublishError(f"rows {rows[0]['id']} to {rows[-1]['id']} do not fit the schema: {error}") from error
     writer.write_table(table, row_group_size=len(rows))
