@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -175,6 +178,62 @@ def test_a_short_training_passes_every_level_and_goes_on_after_a_stop(
     assert (whole / "curves.svg").read_text().startswith("<svg")
     policy, _ = load_policy(folder)
     assert policy.config.budget == PRESETS["tiny"].model_dump(mode="json")
+
+
+TWO = """
+import json, sys
+from pathlib import Path
+import torch
+from torch import distributed
+from vtscot.sft.nano.settings import load_settings
+from vtscot.sft.nano.share import open_share
+from vtscot.sft.nano.train import Run, train
+
+torch.set_num_threads(1)
+ends = []
+go = Run.go
+def kept(run):
+    go(run)
+    ends.append(sum(p.detach().double().sum() for p in run.warm.parameters()))
+Run.go = kept
+with open_share() as share:
+    both, mine, none = (torch.nn.Parameter(torch.zeros(2)) for _ in range(3))
+    both.grad = torch.full((2,), 1.0 + 2 * share.rank)
+    mine.grad = torch.ones(2) if share.first else None
+    share.average([both, mine, none])
+    means = [both.grad.tolist(), mine.grad.tolist(), none.grad]
+    train(load_settings(Path(sys.argv[1])), Path(sys.argv[2]), lambda _: None, 1, share)
+    sums = [torch.zeros(1, dtype=torch.float64) for _ in range(share.size)]
+    distributed.all_gather(sums, ends[0].reshape(1))
+    if share.first:
+        Path(sys.argv[3]).write_text(json.dumps([means, [float(s) for s in sums]]))
+"""
+
+
+def test_two_processes_average_their_steps_and_end_with_the_same_weights(
+    worlds: Path, processor: PolicyProcessor, tmp_path: Path
+) -> None:
+    script, recipe, out, told = (tmp_path / name for name in ("two.py", "short.yaml", "out", "told.json"))
+    script.write_text(TWO)
+    recipe.write_text(json.dumps(SHORT.model_dump(mode="json")))
+    shutil.copytree(worlds, out / "worlds")
+    processor.save_pretrained(out / "tokenizer")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    ended = subprocess.run(
+        [*launch, str(recipe), str(out), str(told)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    means, sums = json.loads(told.read_text())
+    assert means == [[2.0, 2.0], [0.5, 0.5], None]
+    assert sums[0] == sums[1]
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert len([row for row in rows if row["level"] == "masks" and "measured" in row]) == 1
+    assert (out / "nano" / "model.safetensors").is_file()
 
 
 def _stop_at(level: str):  # type: ignore[no-untyped-def]

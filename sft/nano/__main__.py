@@ -1,4 +1,7 @@
-"""`python -m vtscot.sft.nano --out DIR`: what `make nano` runs. Goes on where an earlier run in the folder stopped."""
+"""`python -m vtscot.sft.nano --out DIR`: what `make nano` runs. Goes on where an earlier run in the folder stopped.
+
+On N cores: `python -m torch.distributed.run --standalone --nproc_per_node N -m vtscot.sft.nano --out DIR`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import torch
 
 from vtscot.errors import VtscotError
 from vtscot.sft.nano.settings import load_settings
+from vtscot.sft.nano.share import open_share
 from vtscot.sft.nano.train import train
 
 
@@ -25,14 +29,16 @@ def main() -> int:
     told = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        folder = train(load_settings(told.recipe), told.out, say, told.workers)
+        with open_share() as share:
+            folder = train(load_settings(told.recipe), told.out, say, told.workers, share)
     except KeyboardInterrupt:
         say(f"stopped; go on with: python -m vtscot.sft.nano --out {told.out}", file=sys.stderr)
         return 130
     except VtscotError as error:
         say(str(error), file=sys.stderr)
         return 1
-    say(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.2f} MB")
+    if share.first:
+        say(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.2f} MB")
     return 0
 
 

@@ -1,9 +1,11 @@
 """The training of nano: worlds, tokenizer, level A on SAM 2, then the levels of `pipelines/nano.yaml`.
 
+With several processes (`share.py`) every one of them draws such a step, and the steps are averaged.
+
 Folder: `worlds/` (shards), `tokenizer/`, `sam.safetensors`, `state.safetensors` (where it stands, written every
 `save_every` steps), `metrics.jsonl` (every 50 steps, and measured on held-out videos), `curves.svg`, and `nano/`, the
 policy. Whatever is there already is used: a run that was stopped goes on where its state was saved. Every draw
-comes from (seed, level, step), so a run that was stopped makes the same policy as one that was not.
+comes from (seed, level, step, process), so a run that was stopped makes the same policy as one that was not.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from vtscot.sft.nano.measure import measure
 from vtscot.sft.nano.model import Warmup
 from vtscot.sft.nano.prompts import draw_masks, prompt_step
 from vtscot.sft.nano.settings import SHARD, Level, NanoSettings
+from vtscot.sft.nano.share import Share
 from vtscot.sft.nano.state import load_state, save_state
 from vtscot.sft.nano.tasks import KINDS, Example, Tasks, draw
 from vtscot.sft.nano.vocabulary import nano_tokenizer
@@ -51,23 +54,35 @@ WEIGHTS_SAM: Final = {"mask": 1.0, "object": 0.5, "iou": 0.5}
 LOG_EVERY: Final = 50
 STRIPS: Final = 3  # low-resolution frames of a video of which only images are shown
 WORDS_FROM: Final = 300  # videos whose expressions the tokenizer is trained on
+WHOLE: Final = Share()
 Say = Callable[[str], None]
 
 
-def train(settings: NanoSettings, out: Path, say: Say, workers: int = 1) -> Path:
-    """Train nano in `out`; returns the folder of the finished policy."""
-    out.mkdir(parents=True, exist_ok=True)
-    clips = make_worlds(settings, out / "worlds", say, workers)
+def train(settings: NanoSettings, out: Path, say: Say, workers: int = 1, share: Share = WHOLE) -> Path:
+    """Train nano in `out`; returns the folder of the finished policy. Every process of a training calls it."""
+    clips, processor = prepare(settings, out, say, workers, share)
     held, clips = clips[: settings.held], clips[settings.held :]
-    processor = _processor(settings, clips, out / "tokenizer")
     warm = _fresh(settings, processor)
-    _level_a(warm, settings, clips, held, out, say)
-    run = Run(warm, processor, settings, clips, held, out, say)
+    log = _Log(out / "metrics.jsonl" if share.first else None, say)
+    _level_a(warm, settings, clips, held, out, log, share)
+    run = Run(warm, processor, settings, clips, held, out, log, share)
     run.go()
     folder = out / "nano"
-    save_nano(warm.policy, processor, folder)
-    write_curves(out / "metrics.jsonl", out / "curves.svg")
+    if share.first:
+        save_nano(warm.policy, processor, folder)
+        write_curves(out / "metrics.jsonl", out / "curves.svg")
     return folder
+
+
+def prepare(settings: NanoSettings, out: Path, say: Say, workers: int, share: Share) -> tuple[list[Clip], Any]:
+    """The videos and the processor, made by the first process where they are missing."""
+    if share.first:
+        out.mkdir(parents=True, exist_ok=True)
+        clips = make_worlds(settings, out / "worlds", say, workers)
+        _processor(settings, clips[settings.held :], out / "tokenizer")
+    share.wait()
+    clips = make_worlds(settings, out / "worlds", say)
+    return clips, _processor(settings, clips[settings.held :], out / "tokenizer")
 
 
 def make_worlds(settings: NanoSettings, folder: Path, say: Say, workers: int = 1) -> list[Clip]:
@@ -105,7 +120,7 @@ def _fresh(settings: NanoSettings, processor: PolicyProcessor) -> Warmup:
         return Warmup(join(*parts, processor.seg_id, settings.seed))
 
 
-def _level_a(warm: Warmup, settings: NanoSettings, clips: Any, held: Any, out: Path, say: Say) -> None:
+def _level_a(warm: Warmup, settings: NanoSettings, clips: Any, held: Any, out: Path, log: _Log, share: Share) -> None:
     """SAM 2 and the prompter, or what an earlier run made of them."""
     path = out / "sam.safetensors"
     parts = torch.nn.ModuleDict({"sam": warm.policy.sam, "prompter": warm.prompter})
@@ -113,29 +128,31 @@ def _level_a(warm: Warmup, settings: NanoSettings, clips: Any, held: Any, out: P
         load_state(path, parts, None, [])
         return
     optimizer = torch.optim.AdamW(parts.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
-    log = _Log(out / "metrics.jsonl", say)
     for step in range(settings.sam.steps):
-        rng = _rng(settings.seed, "sam", step)
+        rng = _rng(settings.seed, "sam", step, share.rank)
         terms = prompt_step(
             warm.policy, warm.prompter, draw_masks(clips, rng, settings.sam.frames, settings.sam.prompts)
         )
-        _descend(optimizer, settings.sam.rate(step), sum(WEIGHTS_SAM[name] * terms[name] for name in WEIGHTS_SAM))
+        loss = sum(WEIGHTS_SAM[name] * terms[name] for name in WEIGHTS_SAM)
+        _descend(optimizer, settings.sam.rate(step), loss, share)
         log.add("sam", step, terms)
     with torch.no_grad():
         found = prompt_step(warm.policy, warm.prompter, draw_masks(held, _rng(settings.seed, "sam held", 0), 48, 4))
     log.write({"level": "sam", "step": settings.sam.steps, "measured": {k: float(v) for k, v in found.items()}})
-    save_state(path, parts, None, [], {})
+    if share.first:
+        save_state(path, parts, None, [], {})
 
 
-def _rng(seed: int, level: str, step: int) -> np.random.Generator:
-    return np.random.default_rng((seed, *level.encode(), step))
+def _rng(seed: int, level: str, step: int, rank: int = 0) -> np.random.Generator:
+    return np.random.default_rng((seed, *level.encode(), step, *([rank] if rank else [])))
 
 
-def _descend(optimizer: Any, rate: float, loss: Any) -> None:
+def _descend(optimizer: Any, rate: float, loss: Any, share: Share) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("share", 1.0)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    share.average([p for group in optimizer.param_groups for p in group["params"]])
     trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     torch.nn.utils.clip_grad_norm_(trained, 1.0)
     optimizer.step()
@@ -152,13 +169,14 @@ class Run:
         clips: Sequence[Clip],
         held: Any,
         out: Path,
-        say: Say,
+        log: _Log,
+        share: Share,
     ) -> None:
-        self.warm, self.processor, self.settings, self.clips = warm, processor, settings, clips
+        self.warm, self.processor, self.settings, self.clips, self.share = warm, processor, settings, clips, share
         self.tasks = Tasks(processor, BUDGET)
         rng = _rng(settings.seed, "held", 0)
         self.held = [self.tasks.example(clip, rng, draw(clip, rng, 6, KINDS), False) for clip in held]
-        self.state, self.log = out / "state.safetensors", _Log(out / "metrics.jsonl", say)
+        self.state, self.log = out / "state.safetensors", log
         named = [(n, p) for n, p in warm.named_parameters() if not n.startswith("prompter.")]
         late = ("policy.sam.", "policy.projector.")
         groups = [[(n, p) for n, p in named if n.startswith(late) == last] for last in (False, True)]
@@ -181,13 +199,15 @@ class Run:
             begin = where.get("step", 0) if number == where.get("level") else 0
             for step in range(begin, level.steps):
                 self._step(level, step)
+                if not self.share.first:
+                    continue
                 if (step + 1) % self.settings.save_every == 0 or step + 1 == level.steps:
                     save_state(self.state, self.warm, self.optimizer, self.names, {"level": number, "step": step + 1})
                 if (step + 1) % self.settings.measure_every == 0 or step + 1 == level.steps:
                     self._measure(level, step)
 
     def _step(self, level: Level, step: int) -> None:
-        rng = _rng(self.settings.seed, level.name, step)
+        rng = _rng(self.settings.seed, level.name, step, self.share.rank)
         terms = self._about_queries(level, rng) if level.videos else {}
         if level.pictures:
             shown = [self.tasks.pictures(self._any(rng), rng, STRIPS) for _ in range(level.pictures)]
@@ -196,7 +216,7 @@ class Run:
                 more["shows"] = 0.6 * more["shows"] + 0.4 * terms["shows"]
             terms |= more
         loss = sum(WEIGHTS[name] * term for name, term in terms.items() if name in WEIGHTS)
-        _descend(self.optimizer, level.rate(step), loss)
+        _descend(self.optimizer, level.rate(step), loss, self.share)
         self.log.add(level.name, step, terms)
 
     def _about_queries(self, level: Level, rng: np.random.Generator) -> dict[str, Any]:
@@ -220,9 +240,12 @@ class Run:
 
 
 class _Log:
-    """Means of the terms every `LOG_EVERY` steps, and whatever is measured, one JSON object per line."""
+    """Means of the terms every `LOG_EVERY` steps, and whatever is measured, one JSON object per line.
 
-    def __init__(self, path: Path, say: Say) -> None:
+    `path` None: nothing is written or said, as in all processes but the first.
+    """
+
+    def __init__(self, path: Path | None, say: Say) -> None:
         self.path, self.say = path, say
         self.sums: dict[str, float] = {}
         self.count, self.start = 0, time.monotonic()
@@ -237,6 +260,8 @@ class _Log:
             self.sums, self.count = {}, 0
 
     def write(self, row: dict[str, Any]) -> None:
+        if self.path is None:
+            return
         row["seconds"] = time.monotonic() - self.start
         line = json.dumps({key: _short(value) for key, value in row.items()})
         with self.path.open("a") as file:
