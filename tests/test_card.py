@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
+from PIL import Image, ImageChops
 
-from tests.outcomes import LICENCES, MARKUP, SETTINGS, VIDEOS, World, all_outcomes, graded, make_world
-from vtscot.publish import publish
-from vtscot.publish.card import Shards, escape, fence, front_matter, pick_example, plain_settings, render_card
-from vtscot.publish.figures import figures
+from tests.outcomes import LICENCES, MARKUP, SETTINGS, VIDEOS, World, all_outcomes, graded, make_world, track
+from vtscot.publish import PublishContext
+from vtscot.publish.card import About, Shards, card_files, escape, fence, plain_settings, render_card
+from vtscot.publish.example import Example, draw_example, pick_example
+from vtscot.publish.figures import figures, window_class
+from vtscot.publish.metadata import front_matter, read_metadata, read_recipes
+from vtscot.publish.plots import bars, columns
+from vtscot.publish.release import write_dataset
 from vtscot.records import Outcome
 from vtscot.sources.base import Licence
 
@@ -28,9 +35,33 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_world(tmp_path_factory.mktemp("frames"))
 
 
+def example_of(outcomes: list[Outcome], world: World | None = None) -> Example | None:
+    """What a card shows of these outcomes; with frames where a world is given."""
+    record = pick_example([o.record for o in outcomes if o.record])
+    if record is None:
+        return None
+    query, known = record.query, world is not None
+    return Example(
+        source=query.source,
+        video=query.video,
+        expression=query.expression,
+        episode=record.episode,
+        plan=record.plan,
+        keyframe_iou=record.verdict.keyframe_iou,
+        frames=world.frames(query.video_id) if world else None,
+        track=track(query.video_id) if known else None,
+    )
+
+
 def card_of(outcomes: list[Outcome], world: World, sources: tuple[str, ...] = ("demo", "mevis")) -> str:
-    example = pick_example([o.record for o in outcomes if o.record])
-    return render_card(SHARDS, figures(outcomes), world.context(sources), example)
+    numbers = figures(outcomes)
+    return render_card(SHARDS, numbers, About.of(world.context(sources), numbers), example_of(outcomes, world))
+
+
+def dataset_of(outcomes: list[Outcome], context: PublishContext, directory: Path) -> Path:
+    """The dataset of these outcomes, written there."""
+    write_dataset(sorted(outcomes, key=lambda outcome: outcome.query.id), figures(outcomes), context, directory)
+    return directory
 
 
 def metadata_of(card: str) -> dict[str, object]:
@@ -42,8 +73,8 @@ def metadata_of(card: str) -> dict[str, object]:
 
 
 def test_metadata_names_configs_and_counts(world: World, tmp_path: Path) -> None:
-    done = publish(all_outcomes(), world.context(), tmp_path)
-    metadata = metadata_of((done.dataset / "README.md").read_text())
+    dataset = dataset_of(all_outcomes(), world.context(), tmp_path / "a")
+    metadata = metadata_of((dataset / "README.md").read_text())
     assert [(c["config_name"], c.get("default")) for c in metadata["configs"]] == [
         ("demo", True),
         ("mevis", None),
@@ -56,7 +87,7 @@ def test_metadata_names_configs_and_counts(world: World, tmp_path: Path) -> None
     }
     for config in metadata["configs"]:
         for part in config["data_files"]:
-            assert len(list(done.dataset.glob(part["path"]))) == 1
+            assert len(list(dataset.glob(part["path"]))) == 1
 
 
 LICENCE_CASES = {
@@ -90,7 +121,17 @@ def test_numbers_come_from_the_outcomes(world: World) -> None:
 
 def test_every_section_is_there(world: World) -> None:
     headings = re.findall(r"^## (.*)$", card_of(all_outcomes(), world), re.MULTILINE)
-    assert headings == ["How to load", "One episode", "How it was made", "Counts", "Licence", "Limits", "Citation"]
+    assert headings == [
+        "One episode",
+        "How to load",
+        "Frames stay home",
+        "How it was made",
+        "Statistics",
+        "Licence",
+        "Limits",
+        "Citation",
+    ]
+    assert "Frames stay home" not in card_of(all_outcomes()[:3], world, ("demo",))
     assert "2606.06819" in card_of(all_outcomes(), world)
 
 
@@ -116,8 +157,10 @@ def test_the_example_cannot_leave_its_fence(world: World) -> None:
         ("a *b* _c_", r"a \*b\* \_c\_"),
         ("<b>&", "&lt;b&gt;&amp;"),
         ("a | b\n# c", r"a \| b \# c"),
-        ("[x](http://y)", r"\[x\]\(http://y\)"),
+        ("[x](http://y)", r"\[x\]\(http&#58;//y\)"),
         ("- item", r"\- item"),
+        ("![x](y) [^1]", r"\!\[x\]\(y\) \[\^1\]"),
+        ("see https://evil.example and WWW.evil.example", "see https&#58;//evil.example and WWW&#46;evil.example"),
         ("1. item", r"1\. item"),
         ("0.35", "0.35"),
         ("---\nkey: value", "--- key: value"),
@@ -153,5 +196,117 @@ def test_the_example_is_the_best_of_several_turns() -> None:
 
 def test_the_version_is_the_one_that_is_given(world: World) -> None:
     context = replace(world.context(), version="9.8.7", prompts="0" * 16)
-    card = render_card(SHARDS, figures([]), context, None)
+    card = render_card(SHARDS, figures([]), About.of(context, figures([])), None)
     assert "vtscot 9.8.7" in card and "prompts 0000000000000000" in card
+
+
+def test_recipes_stand_in_the_metadata(world: World, tmp_path: Path) -> None:
+    dataset = dataset_of(all_outcomes(), world.context(), tmp_path / "a")
+    recipes = read_recipes(read_metadata(dataset / "README.md"))
+    assert recipes == {"0123456789abcdef": plain_settings(SETTINGS)}
+    assert read_recipes({"vtscot_recipes": ["no", "mapping"]}) == {}
+    broken = tmp_path / "README.md"
+    broken.write_text("---\na: [\n---\n")
+    assert read_metadata(broken) == read_metadata(tmp_path / "nothing.md") == {}
+
+
+def test_licence_of_each_config() -> None:
+    infos = front_matter(SHARDS, LICENCES, "T")["dataset_info"]
+    assert [info["license"] for info in infos] == ["cc0-1.0", "cc-by-nc-sa-4.0 and cc0-1.0"]
+    metadata = front_matter(SHARDS, LICENCES, "T")
+    assert metadata["source_datasets"] == ["original", "extended|other-mevis"]
+
+
+def test_pictures_that_the_card_names_are_there_and_are_the_same_each_time(world: World, tmp_path: Path) -> None:
+    done = dataset_of(all_outcomes(), world.context(), tmp_path / "a")
+    again = dataset_of(all_outcomes(), world.context(), tmp_path / "b")
+    card = (done / "README.md").read_text()
+    named = set(re.findall(r"assets/[\w.-]+", card))
+    assert named == {path.relative_to(done).as_posix() for path in (done / "assets").iterdir()}
+    assert "assets/example.jpg" in named and len(named) == 6
+    for name in named:
+        assert (done / name).read_bytes() == (again / name).read_bytes()
+
+
+def test_frames_of_third_parties_are_not_drawn(world: World, tmp_path: Path) -> None:
+    third = [outcome for outcome in all_outcomes() if outcome.query.source == "mevis"]
+    done = dataset_of(third, world.context(("mevis",)), tmp_path / "a")
+    names = sorted(path.name for path in (done / "assets").iterdir())
+    assert names == ["keyframe-iou.svg", "rejections.svg", "timeline.svg", "turns.svg", "windows.svg"]
+    assert "<image" not in "".join(path.read_text() for path in (done / "assets").iterdir())
+    card = (done / "README.md").read_text()
+    assert "example.jpg" not in card and "vtscot hydrate path/or/repo --source mevis" in card
+
+
+def test_the_picture_shows_the_mask(world: World) -> None:
+    outcomes = [graded(STREET, "0", "a ring", 2)]
+    shown = example_of(outcomes, world)
+    assert shown is not None
+    plain = replace(shown, track=None)
+    with_mask, without = (Image.open(io.BytesIO(draw_example(one) or b"")) for one in (shown, plain))
+    assert with_mask.size == without.size and with_mask.size[0] == 1200
+    difference = ImageChops.difference(with_mask.convert("L"), without.convert("L"))
+    assert difference.point(lambda value: 255 * (value > 24)).histogram()[255] > 1000
+
+
+@pytest.mark.parametrize("name", ["timeline", "turns", "windows", "keyframe-iou", "rejections"])
+def test_svgs_are_inert_and_whole(name: str, world: World) -> None:
+    outcomes = [*all_outcomes(), graded(MEADOW, "9", MARKUP, 1, reason=MARKUP)]
+    numbers = figures(outcomes)
+    made = card_files(SHARDS, numbers, About.of(world.context(), numbers), example_of(outcomes))
+    svg = made[f"assets/{name}.svg"].decode()
+    tree = ElementTree.fromstring(svg)
+    tags = {element.tag.split("}")[1] for element in tree.iter()}
+    assert tags <= {"svg", "title", "style", "rect", "text", "path"}
+    assert not [key for element in tree.iter() for key in element.attrib if key.startswith("on") or "href" in key]
+
+
+def test_plots_draw_what_is_counted() -> None:
+    tree = ElementTree.fromstring(columns("T", "n", {"a": 4, "b": 2, "c": 0}))
+    heights = [float(rect.get("height", 0)) for rect in tree.iter() if rect.get("class") == "b"]
+    assert len(heights) == 2 and heights[0] == pytest.approx(2 * heights[1], abs=0.1)
+    assert "none" in bars("T", "n", {}, ("leaks", None)) and "12.5%" in bars("T", "n", {}, ("leaks", 0.125))
+
+
+def test_windows_are_counted_by_their_frames() -> None:
+    assert [window_class(n) for n in (1, 2, 3, 4, 255, 256)] == ["1", "2-3", "2-3", "4-7", "128-255", "256+"]
+    numbers = figures(all_outcomes())
+    assert sum(numbers.windows.values()) == numbers.states["kept"] and numbers.videos == 3
+    assert numbers.window_share is not None and 0 < numbers.window_share < 1
+
+
+HOSTILE = {
+    "a template": "{{ 7 * 7 }}{% raw %}",
+    "html": MARKUP,
+    "metadata": "---\nlicense: mit\n---",
+    "a fence": "```\n# out\n```",
+    "a link": "[free](https://evil.example) https://evil.example ![x](http://evil.example/x.png)",
+    "a table": "a | b\n|---|---|",
+    "a heading": "# Title\n\n## Licence\n\nMIT",
+    "details": "</details></blockquote><h1>x</h1>",
+}
+
+
+def saying(text: str) -> Outcome:
+    """An outcome whose expression is `text`, line breaks and all, and whose thought repeats it on one line."""
+    outcome = graded(MEADOW, "0", " ".join(text.split()), 2)
+    assert outcome.record
+    query = outcome.query.model_copy(update={"expression": text})
+    episode = outcome.record.episode.model_copy(update={"expression": text})
+    return outcome.model_copy(update={"record": outcome.record.model_copy(update={"query": query, "episode": episode})})
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_expressions_stay_text(name: str, world: World) -> None:
+    markdown_it = pytest.importorskip("markdown_it", reason="comes with rich")
+    renderer = markdown_it.MarkdownIt("commonmark", {"html": True}).enable("table")
+    evil, tame = (card_of([saying(text)], world) for text in (HOSTILE[name], "a ring"))
+
+    def skeleton(card: str) -> list[str]:
+        """Tags of the page in order, without the lines of the dialogue: that is code."""
+        body = card.split("\n---\n", 1)[1]
+        return re.findall(r"<(?!br)/?[a-z]\w*[^>]*>", renderer.render(body))
+
+    assert skeleton(evil) == skeleton(tame)
+    assert metadata_of(evil) == metadata_of(tame)
+    assert "49" not in re.findall(r"^> (.*)$", evil, re.MULTILINE)[0]

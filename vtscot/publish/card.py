@@ -1,7 +1,8 @@
-"""The dataset card: `README.md` with its YAML metadata, and `LICENSE.md`, from the figures and the settings.
+"""The dataset card: `README.md` with its YAML metadata and its pictures, and `LICENSE.md`.
 
-Texts from data (expressions, reasons, names) are escaped: inside the example they stand in a fence that none of
-their lines can close, elsewhere every character that Markdown or HTML reads is escaped.
+Numbers come from the figures, settings from the recipes; nothing is typed. Texts from data (expressions, thoughts,
+reasons, names) are escaped: the dialogue of the example stands in a fence that none of its lines can close, elsewhere
+every character that Markdown or HTML reads is escaped.
 """
 
 from __future__ import annotations
@@ -10,102 +11,54 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from vtscot.episode import dialogue
 from vtscot.publish.context import PublishContext
+from vtscot.publish.example import Example, draw_example
 from vtscot.publish.figures import Figures
-from vtscot.records import Record
+from vtscot.publish.metadata import REJECTED, Shards, front_matter
+from vtscot.publish.plots import bars, columns
+from vtscot.publish.timeline import draw_timeline
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     from vtscot.sources.base import Licence
 
-REJECTED: Final = "rejected"
+__all__ = ["REJECTED", "About", "Shards", "card_files", "escape", "fence", "plain_settings", "render_card"]
+
 SECTIONS: Final = ("budget", "mining", "seed", "teacher", "verify")
 """The parts of a recipe that say how episodes were made; the rest says where and how fast."""
 PRIVATE: Final = frozenset({"root", "base_url", "path", "checkpoint", "device", "api_key", "key"})
-HUB_LICENCES: Final = re.compile(r"cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-[234]\.0|apache-2\.0|mit|pddl|odc-by")
-SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+TITLE: Final = "VTS-CoT"
+PICTURE, TIMELINE = "assets/example.jpg", "assets/timeline.svg"
+TURNS, WINDOWS, IOU, REASONS = (f"assets/{name}.svg" for name in ("turns", "windows", "keyframe-iou", "rejections"))
 
 
 @dataclass(frozen=True)
-class Shards:
-    """The files of one split of one config: paths relative to the dataset, rows and bytes."""
+class About:
+    """What a card says besides the numbers: licences by source, settings by the digest of the recipe, what made it."""
 
-    config: str
-    split: str
-    files: tuple[str, ...]
-    rows: int
-    bytes: int
+    licences: Mapping[str, Licence]
+    recipes: Mapping[str, Mapping[str, object]]
+    versions: tuple[str, ...]
+    prompts: tuple[str, ...]
+    teacher: str
 
-    @property
-    def pattern(self) -> str:
-        """Names exactly these shards: the total is part of the name, so shards of another cut never match."""
-        return f"{self.config}/{self.split}-*-of-{len(self.files):05d}.parquet"
-
-
-def front_matter(shards: Sequence[Shards], licences: Mapping[str, Licence], title: str) -> dict[str, Any]:
-    """The metadata that the Hub and `datasets` read; the first config is the default one."""
-    rows = sum(part.rows for part in shards if part.config != REJECTED)
-    return {
-        "pretty_name": title,
-        **_licence_fields(licences),
-        "language": ["en"],
-        "task_categories": ["image-segmentation", "video-text-to-text"],
-        "tags": ["video-object-segmentation", "referring-expressions", "chain-of-thought", "multi-turn", "vtscot"],
-        "annotations_creators": ["machine-generated"],
-        "size_categories": [next((name for limit, name in SIZES if rows < limit), "n>1M")],
-        "configs": _configs(shards),
-        "dataset_info": _info(shards),
-    }
-
-
-def _configs(shards: Sequence[Shards]) -> list[dict[str, Any]]:
-    names = list(dict.fromkeys(part.config for part in shards))
-    return [
-        {
-            "config_name": name,
-            **({"default": True} if name == names[0] else {}),
-            "data_files": [{"split": part.split, "path": part.pattern} for part in shards if part.config == name],
-        }
-        for name in names
-    ]
-
-
-def _info(shards: Sequence[Shards]) -> list[dict[str, Any]]:
-    return [
-        {
-            "config_name": name,
-            "splits": [
-                {"name": part.split, "num_bytes": part.bytes, "num_examples": part.rows}
-                for part in shards
-                if part.config == name
-            ],
-        }
-        for name in dict.fromkeys(part.config for part in shards)
-    ]
-
-
-def _licence_fields(licences: Mapping[str, Licence]) -> dict[str, str]:
-    ids = sorted({licence.id.lower() for licence in licences.values()})
-    if len(ids) == 1 and HUB_LICENCES.fullmatch(ids[0]):
-        return {"license": ids[0]}
-    return {"license": "other", "license_name": "-and-".join(ids) or "see-license", "license_link": "LICENSE.md"}
+    @classmethod
+    def of(cls, context: PublishContext, numbers: Figures) -> About:
+        """Of a run that is published."""
+        settings = plain_settings(context.settings)
+        digests = ", ".join(numbers.recipes) or "none"
+        recipes = {digests: settings} if settings else {}
+        return cls(context.licences, recipes, (context.version,), (context.prompts,), context.teacher)
 
 
 def plain_settings(settings: Mapping[str, object]) -> dict[str, object]:
     """Settings that say how episodes were made, as dotted keys; places of this machine are left out."""
-    flat: dict[str, object] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat.update({f"{key}.{name}": inner for name, inner in _flat(value).items()})
-        else:
-            flat[key] = value
     return {
         key: value
-        for key, value in sorted(flat.items())
+        for key, value in sorted(_flat(settings).items())
         if key.split(".")[0] in SECTIONS and key.split(".")[-1] not in PRIVATE
     }
 
@@ -121,14 +74,15 @@ def _flat(tree: Mapping[str, object]) -> dict[str, object]:
 
 
 def escape(value: object) -> str:
-    """`value` on one line, with everything escaped that Markdown or HTML would read as markup.
+    """`value` on one line, with everything escaped that Markdown or HTML would read as markup or as a link.
 
     >>> escape("a *b* <c>")
     'a \\\\*b\\\\* &lt;c&gt;'
     """
     text = " ".join(str(value).split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"([\\`*_{}\[\]()#|~$@])", r"\\\1", text)
+    text = re.sub(r"([\\`*_{}\[\]()#|~$@!^])", r"\\\1", text)
+    text = re.sub(r"(?i)\b(https?|ftp|www|mailto|xmpp)([:.])", lambda m: f"{m[1]}&#{ord(m[2])};", text)
     return re.sub(r"^(\d*)([-+=.)](?=\s|$))", r"\1\\\2", text)  # no list, no heading
 
 
@@ -139,49 +93,64 @@ def fence(text: str) -> str:
     return f"{mark}text\n{text}\n{mark}"
 
 
-def example_text(record: Record) -> str:
-    """The dialogue of a record as a reader sees it: one paragraph per message, images as `<image>`."""
-    lines = []
-    for message in dialogue(record.episode)[1:]:
-        parts = "".join("<image> " if part.type == "image" else part.text or "" for part in message.content)
-        lines.append(f"[{message.role}]\n{parts.strip()}")
-    return "\n\n".join(lines)
+def card_files(shards: Sequence[Shards], numbers: Figures, about: About, example: Example | None) -> dict[str, bytes]:
+    """Card, licences and pictures: path relative to the dataset -> content."""
+    pictures = draw_figures(numbers) if shards else {}
+    if example is not None:
+        pictures[TIMELINE] = draw_timeline(example.episode, example.plan).encode()
+        if (picture := draw_example(example)) is not None:
+            pictures[PICTURE] = picture
+    return {
+        "README.md": render_card(shards, numbers, about, example).encode(),
+        "LICENSE.md": render_licences(about.licences).encode(),
+        **pictures,
+    }
 
 
-def pick_example(records: Sequence[Record]) -> Record | None:
-    """The kept record to show: one of several turns if there is any, of those the one with the best keyframe IoU."""
-
-    def rank(record: Record) -> tuple[bool, float, str]:
-        return len(record.episode.turns) < 2, -(record.verdict.keyframe_iou or 0.0), record.query.id
-
-    return min((record for record in records if record.verdict.kept), key=rank, default=None)
+def draw_figures(numbers: Figures) -> dict[str, bytes]:
+    """The plots of the card: path -> SVG."""
+    kept, rejected = numbers.states["kept"], numbers.states["rejected"]
+    share = "" if numbers.window_share is None else f"; on average {100 * numbers.window_share:.0f}% of the video"
+    mean = "nothing was graded" if numbers.keyframe_iou is None else f"mean {numbers.keyframe_iou:.3f}"
+    ceiling = "" if numbers.ceiling is None else f"; the segmenter's ceiling is {numbers.ceiling:.3f}"
+    tenths = {f".{i}" if i else "0": count for i, count in enumerate(numbers.histogram)}
+    turns = {f"{n} turn{'' if n == 1 else 's'}": count for n, count in numbers.turns.items()}
+    drawn = {
+        TURNS: columns("Turns", f"of {kept:,} kept episodes", turns),
+        WINDOWS: columns("Length of the answer's window", f"in frames{share}", numbers.windows),
+        IOU: columns("IoU on the keyframe", mean + ceiling, tenths),
+        REASONS: bars(
+            "Rejections by reason",
+            f"{rejected:,} of {numbers.traced:,} traced episodes",
+            numbers.reasons["rejected"],
+            ("leak rate: the thought betrays what it was not shown", numbers.leak_rate),
+        ),
+    }
+    return {name: svg.encode() for name, svg in drawn.items()}
 
 
 def render_card(
-    shards: Sequence[Shards], numbers: Figures, context: PublishContext, example: Record | None, title: str = "VTS-CoT"
+    shards: Sequence[Shards], numbers: Figures, about: About, example: Example | None, title: str = TITLE
 ) -> str:
     """The text of `README.md`."""
     import yaml
 
-    metadata = yaml.safe_dump(
-        front_matter(shards, context.licences, title), sort_keys=False, allow_unicode=True, width=1000
-    )
+    metadata = front_matter(shards, about.licences, title, about.recipes)
     text = (
         _environment()
         .get_template("card.md.j2")
         .render(
-            metadata=metadata.strip(),
+            metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=1000).strip(),
             title=title,
             shards=shards,
+            configs=list(dict.fromkeys(part.config for part in shards)),
             figures=numbers,
-            licences=dict(sorted(context.licences.items())),
-            settings=plain_settings(context.settings),
-            version=context.version,
-            prompts=context.prompts,
-            teacher=context.teacher,
+            about=about,
+            licences=dict(sorted(about.licences.items())),
+            at_home=[name for name, licence in sorted(about.licences.items()) if not licence.redistributable],
             example=example,
-            example_text=example_text(example) if example else "",
-            loaded=list(dict.fromkeys(part.config for part in shards)),
+            parts=("temporal", "spatial", "linguistic", "action"),
+            files={"picture": PICTURE, "timeline": TIMELINE, "plots": (TURNS, WINDOWS, IOU, REASONS)},
         )
     )
     return text.strip() + "\n"

@@ -1,4 +1,7 @@
-"""`publish`: outcomes into `dataset/` and `report.html` of a run. Both appear whole or not at all."""
+"""`publish`: outcomes into `dataset/` and `report.html` of a run (of a large one with the folder `report/`).
+
+Each appears whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vtscot.errors import PublishError
-from vtscot.files import write_text
-from vtscot.publish.card import REJECTED, Shards, pick_example, render_card, render_licences
+from vtscot.files import write_bytes, write_text
+from vtscot.publish.card import About, card_files
 from vtscot.publish.context import PublishContext, Published
+from vtscot.publish.example import Example, pick_example
 from vtscot.publish.figures import Figures, figures
+from vtscot.publish.metadata import REJECTED, Shards
 from vtscot.publish.rows import Row, RowMaker
 from vtscot.records import Outcome, Record
 
 
 def publish(outcomes: Sequence[Outcome], context: PublishContext, directory: Path) -> Published:
-    """Write `directory/dataset/` and `directory/report.html`.
+    """Write `directory/dataset/` and `directory/report.html`, with its folder where it is large.
 
     Raises PublishError for a source without a licence, DataError for frames or masks that cannot be read any more.
     """
-    from vtscot.publish.report import render_report
+    from vtscot.publish.report import write_report
 
     ordered = sorted(outcomes, key=lambda outcome: outcome.query.id)
     _check_sources(ordered, context)
     numbers = figures(ordered)
-    dataset, report = directory / "dataset", directory / "report.html"
+    dataset = directory / "dataset"
     files = write_dataset(ordered, numbers, context, dataset)
-    write_text(report, render_report(ordered, numbers, context))
+    report = write_report(ordered, numbers, context, directory)
     return Published(dataset=dataset, report=report, files=files, figures=numbers)
 
 
@@ -41,13 +46,35 @@ def write_dataset(
         fresh = Path(name) / "new"
         records = [outcome.record for outcome in outcomes if outcome.record is not None]
         shards = [_write(fresh, part, chosen, context) for part, chosen in _parts(records)]
-        write_text(fresh / "LICENSE.md", render_licences(context.licences))
-        write_text(fresh / "README.md", render_card(shards, numbers, context, pick_example(records)))
+        for path, content in card_files(
+            shards, numbers, About.of(context, numbers), _example(records, context)
+        ).items():
+            write_bytes(fresh / path, content)
         files = tuple(sorted(path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()))
         if directory.exists():
             directory.rename(Path(name) / "old")
         fresh.rename(directory)
     return files
+
+
+def _example(records: Sequence[Record], context: PublishContext) -> Example | None:
+    """The episode that the card shows; with frames and masks where its source allows to pass them on."""
+    free = {name for name, licence in context.licences.items() if licence.redistributable}
+    record = pick_example(records, free)
+    if record is None:
+        return None
+    query = record.query
+    shown = query.source in free
+    return Example(
+        source=query.source,
+        video=query.video,
+        expression=query.expression,
+        episode=record.episode,
+        plan=record.plan,
+        keyframe_iou=record.verdict.keyframe_iou,
+        frames=context.frames(query.video_id) if shown else None,
+        track=context.tracks(query) if shown else None,
+    )
 
 
 def _check_sources(outcomes: Sequence[Outcome], context: PublishContext) -> None:
