@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,15 +21,17 @@ import numpy as np
 from pydantic import ValidationError
 
 from vtscot.errors import DataError, EpisodeError, FrameError, MaskError
-from vtscot.frames import MAX_PIXELS, PIL_FAULTS, Pixels
+from vtscot.frames import MAX_PIXELS, PIL_FAULTS, FolderFrames, Frames, Pixels
 from vtscot.grammar import parse_turn
 from vtscot.masks import Rle
 from vtscot.publish.card import REJECTED
+from vtscot.publish.columns import check_columns
 from vtscot.publish.rows import Row
 from vtscot.records import Episode, Observation, ShownFrame
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
     from PIL.Image import Image
 
 GROUPS: Final = 8  # row groups that are kept: some 32 MB each
@@ -34,6 +39,7 @@ COLUMNS: Final = (  # what is read of a row: later columns may be missing in old
     *("id", "source", "split", "video", "expression", "anno_ids", "num_frames", "width", "height", "turns", "messages"),
     *("frames", "images", "decoded_frames", "decoded_masks", "mask_height", "mask_width", "kept"),
 )
+SHARD: Final = re.compile(r"(?P<split>\w+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.parquet")
 T = TypeVar("T")
 
 
@@ -53,6 +59,36 @@ def read_masks(row: Row) -> tuple[Rle | None, ...] | None:
         return None
     size = [row["mask_height"], row["mask_width"]]
     return _in_row(row, _masks, row["decoded_masks"], size)
+
+
+def names_files(row: Row) -> bool:
+    """Whether the images of a row are files at home, as `vtscot hydrate` names them, and not in the row."""
+    return any(image["bytes"] is None for image in row["images"] or ())
+
+
+def open_row_frames(row: Row, root: Path | None) -> Frames:
+    """The frames of a row: its images, or the files they name, which must be below `root`.
+
+    DataError for a path that leads elsewhere: rows may come from anybody.
+    """
+    if not names_files(row):
+        return RowFrames(row)
+    folders = {
+        _folder(row, frame["name"], image["path"]) for frame, image in zip(row["frames"], row["images"], strict=False)
+    }
+    if root is None or len(folders) != 1 or not (folder := folders.pop()).is_relative_to(root) or ".." in folder.parts:
+        raise DataError(f"row {row['id']} names files that are not of its hydrated source; hydrate the dataset again")
+    names = {frame["index"]: frame["name"] for frame in row["frames"]}
+    return FolderFrames(folder, [names.get(i, "") for i in range(row["num_frames"])])
+
+
+def _folder(row: Row, name: str, path: str | None) -> Path:
+    """The folder that holds the video's frames, from the path of one: that ends in the frame's name."""
+    parts = len(Path(name).parts)
+    file = Path(path or "")
+    if parts == 0 or file.with_suffix("").parts[-parts:] != Path(name).parts:
+        raise DataError(f"row {row['id']}: the file of frame {name!r} has another name; hydrate the dataset again")
+    return file.parents[parts - 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +165,12 @@ class Rows:
         row: Row = self._group(shard, group).slice(offset, 1).to_pylist()[0]
         return row
 
-    def lacking(self) -> int:
-        """Number of rows without images or masks, as rows are whose licence keeps these at home."""
-        groups = sorted({(shard, group) for shard, group, _ in self._places})
-        return sum(_lacking(shard, group) for shard, group in groups)
+    def lacking(self) -> dict[str, int]:
+        """Number of rows without images or masks by source, as rows are whose licence keeps these at home."""
+        counts: Counter[str] = Counter()
+        for shard, group in sorted({(shard, group) for shard, group, _ in self._places}):
+            counts.update(_lacking(shard, group))
+        return dict(sorted(counts.items()))
 
     def _index(self, shard: Path) -> None:
         for group, table in _scan(shard):
@@ -141,8 +179,14 @@ class Rows:
             for offset, (name, split, kept) in enumerate(zip(*columns, strict=True)):
                 if kept:
                     self.ids.append(name)
-                    self.splits.append(split)
+                    self.splits.append(split_of(shard) or split)
                     self._places.append((shard, group, offset))
+
+
+def split_of(shard: Path) -> str | None:
+    """The split that a shard belongs to, by its name; a row's column `split` is that of its source."""
+    match = SHARD.fullmatch(shard.name)
+    return match["split"] if match else None
 
 
 def find_shards(directory: Path) -> list[Path]:
@@ -153,43 +197,54 @@ def find_shards(directory: Path) -> list[Path]:
     return found
 
 
+def read_schema(shard: Path) -> pa.Schema:
+    """The columns of a shard; DataError where it is no parquet file."""
+    with _opened(shard) as file:
+        return file.schema_arrow
+
+
+def read_columns(shard: Path, names: list[str] | None) -> Iterator[pa.Table]:
+    """The row groups of a shard with these columns (None: all), one at a time."""
+    with _opened(shard) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=names)
+
+
 def _scan(shard: Path) -> Iterator[tuple[int, pa.Table]]:
     """Row groups of a shard with the columns that tell which rows there are."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(shard) as file:
-            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-            if missing:
-                raise DataError(f"{shard} has no column {missing[0]!r}: it is no dataset of this vtscot")
-            for group in range(file.num_row_groups):
-                yield group, file.read_row_group(group, columns=["id", "split", "kept"])
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{shard} cannot be read as parquet: {' '.join(str(error).split())[:200]}") from error
+    check_columns(read_schema(shard), COLUMNS, shard)
+    yield from enumerate(read_columns(shard, ["id", "split", "kept"]))
 
 
 def _read_group(shard: Path, group: int) -> pa.Table:
     return _columns(shard, group, list(COLUMNS))
 
 
-def _lacking(shard: Path, group: int) -> int:
+def _lacking(shard: Path, group: int) -> list[str]:
+    """The source of every kept row that lacks images or masks."""
     import pyarrow.compute as pc
 
-    table = _columns(shard, group, ["kept", "anno_ids", "decoded_masks", "images"])
+    table = _columns(shard, group, ["source", "kept", "anno_ids", "decoded_masks", "images"])
     targets = pc.greater(pc.list_value_length(table.column("anno_ids")), 0)
     no_masks = pc.and_(targets, pc.is_null(table.column("decoded_masks")))
     nothing = pc.or_(no_masks, pc.is_null(table.column("images")))
-    return int(pc.sum(pc.and_(table.column("kept"), nothing)).as_py() or 0)
+    sources: list[str] = table.column("source").filter(pc.and_(table.column("kept"), nothing)).to_pylist()
+    return sources
 
 
 def _columns(shard: Path, group: int, names: list[str]) -> pa.Table:
+    with _opened(shard) as file:
+        return file.read_row_group(group, columns=names)
+
+
+@contextmanager
+def _opened(shard: Path) -> Iterator[pq.ParquetFile]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(shard) as file:
-            return file.read_row_group(group, columns=names)
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{shard} cannot be read as parquet: {' '.join(str(error).split())[:200]}") from error
 
