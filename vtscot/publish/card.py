@@ -123,7 +123,7 @@ def draw_figures(numbers: Figures) -> dict[str, bytes]:
             "Rejections by reason",
             f"{rejected:,} of {numbers.traced:,} traced episodes",
             numbers.reasons["rejected"],
-            ("leak rate: the thought betrays what it was not shown", numbers.leak_rate),
+            ("leak rate: tells what it was not shown", numbers.leak_rate),
         ),
     }
     return {name: svg.encode() for name, svg in drawn.items()}
