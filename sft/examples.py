@@ -1,7 +1,8 @@
 """Where a cold start's episodes come from: a run, a dataset's folder, or a dataset of the Hub. Needs no torch.
 
-Only kept records are trained on. A run shows the frames of its source; a dataset only has the images of its rows, so
-SAM 2 sees a decoded frame as large as it was shown (and after JPEG).
+Only kept records are trained on. A run shows the frames of its source, and so does a dataset that `vtscot hydrate`
+joined with files; one with images in its rows only has these, so there SAM 2 sees a decoded frame as large as it was
+shown (and after JPEG).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from vtscot.frames import Frames
 from vtscot.index import ensure_index
 from vtscot.ledger import Ledger
 from vtscot.masks import Rle
+from vtscot.publish.athome import read_home
 from vtscot.publish.locate import find_dataset, is_run
-from vtscot.publish.reading import RowFrames, Rows, find_shards, read_episode, read_masks
+from vtscot.publish.reading import Rows, find_shards, names_files, open_row_frames, read_episode, read_masks
 from vtscot.records import Episode, Query
 from vtscot.run import Run, run_recipe
 from vtscot.sources.registry import open_source
@@ -92,11 +94,13 @@ class RowExamples:
         lacking = rows.lacking()
         if lacking:
             raise DataError(
-                f"{name}: {lacking} of {len(rows)} rows hold no images or masks (their licence keeps these at home);"
-                " give the run they were built in to --data, or join them with your own frames: vtscot hydrate"
+                f"{name}: {sum(lacking.values())} of {len(rows)} rows hold no images or masks"
+                " (their licence keeps these at home); give the run they were built in to --data, or join them"
+                f" with your own frames: vtscot hydrate {name} --source {next(iter(lacking))} --root DIR"
             )
         named = [i for i, split in enumerate(rows.splits) if split.startswith(_TRAIN)]
         self._rows = rows
+        self._home = read_home(directory)
         self._used = named or list(range(len(rows)))
         self.ids = [rows.ids[i] for i in self._used]
         left_out = {"not kept": rows.total - len(rows), "of other splits": len(rows) - len(self._used)}
@@ -110,7 +114,8 @@ class RowExamples:
         masks = read_masks(row)
         assert masks is not None, "rows without masks are refused above"
         video = f"{row['source']}/{row['split']}/{row['video']}"
-        return Example(read_episode(row), video, RowFrames(row), masks, whole=False)
+        frames = open_row_frames(row, self._home.root(row["source"]) if self._home else None)
+        return Example(read_episode(row), video, frames, masks, whole=names_files(row))
 
 
 def open_examples(name: str) -> Examples:

@@ -9,7 +9,11 @@ whether somebody's own copy of the source has the same frames (`frames`) and the
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from vtscot.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,3 +113,14 @@ def arrow_schema() -> pa.Schema:
     fields = [(name, _arrow_type(feature)) for name, feature in FEATURES.items()]
     metadata = {"huggingface": json.dumps({"info": {"features": FEATURES}})}
     return pa.schema(fields, metadata=metadata)
+
+
+def check_columns(schema: pa.Schema, names: Iterable[str], where: Path) -> None:
+    """DataError for the first of `names` that a file's schema lacks, or has with another type."""
+    expected = arrow_schema()
+    for name in names:
+        if name not in schema.names:
+            raise DataError(f"{where} has no column {name!r}: it is no dataset of this vtscot")
+        found, right = schema.field(name).type, expected.field(name).type
+        if not found.equals(right):
+            raise DataError(f"{where}: column {name!r} is {found}, not {right}: it is no dataset of this vtscot")
