@@ -183,6 +183,13 @@ def ended(
     return Outcome(query=query, state=state, reason=reason, detail=detail, retryable=retryable)
 
 
+def rename(outcome: Outcome, exp_id: str) -> Outcome:
+    """The same outcome, with its record, under another expression id."""
+    query = outcome.query.model_copy(update={"exp_id": exp_id})
+    record = outcome.record.model_copy(update={"query": query}) if outcome.record is not None else None
+    return outcome.model_copy(update={"query": query, "record": record})
+
+
 def all_outcomes() -> list[Outcome]:
     """One of every kind, in no particular order."""
     meadow, street, third = VIDEOS

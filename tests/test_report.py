@@ -1,4 +1,4 @@
-"""The report in a real browser: it opens from disk, shows pictures, filters, and runs nothing that is not its own."""
+"""The report as files: what is in it, what cannot get out of its data, and one file or a folder by its size."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser import Page, chromium, find_chromium
-from tests.outcomes import MARKUP, VIDEOS, World, all_outcomes, ended, graded, make_world, track
+from tests.outcomes import MARKUP, VIDEOS, World, all_outcomes, graded, make_world, rename, track
 from vtscot.masks import Rle
 from vtscot.publish import publish
-from vtscot.publish.album import SIZES, choose_sizes
+from vtscot.publish.album import SIZES, Sizes, choose_sizes
+from vtscot.publish.context import RawAnswer
 from vtscot.publish.figures import figures
 from vtscot.publish.outline import outline
-from vtscot.publish.report import PICTURED, pick_pictured, report_data, script_json
-from vtscot.records import Outcome
+from vtscot.publish.parts import MOST, Store, script_json, write_parts
+from vtscot.publish.report import page_data, write_report
+from vtscot.records import Outcome, Query
 
 MEADOW, STREET, THIRD = VIDEOS
+KINDS = ("answers", "episodes", "pictures", "thumbs")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,28 @@ def report(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return publish(all_outcomes(), world.context(), tmp_path_factory.mktemp("run")).report
 
 
-# ---- the file ----
+def blocks(page: Path) -> dict[str, Any]:
+    """The JSON blocks of a page by name."""
+    found = re.findall(r'<script type="application/json" id="([\w-]+)">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert all("<" not in text for _, text in found)
+    return {name: json.loads(text) for name, text in found}
+
+
+def scripts(folder: Path) -> dict[str, Any]:
+    """What the scripts of a folder hand to their page, by name."""
+    values = {}
+    for path in folder.iterdir():
+        key, name, text = json.loads(f"[{path.read_text().removeprefix('vtscotPart(').removesuffix(');' + chr(10))}]")
+        assert (len(key), name) == (32, path.stem)
+        values[name] = json.loads(text)
+    return values
+
+
+def put(outcomes: list[Outcome], world: World, sizes: Sizes = SIZES[0]) -> dict[str, Any]:
+    """The blocks of some outcomes."""
+    store = Store(Path("nowhere"), "key")
+    write_parts(outcomes, sizes, world.context(), store)
+    return {name: json.loads(text) for name, text in store.blocks.items()}
 
 
 def test_one_file_that_names_no_address(report: Path) -> None:
@@ -44,15 +68,13 @@ def test_one_file_that_names_no_address(report: Path) -> None:
     assert "https://" not in text
     assert set(re.findall(r"http://[^\"\s]*", text)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r"<(link|iframe|object|img)\b|\bsrc=[\"']|@import|url\(", text.split("<script type=")[0])
+    assert "nonce" not in re.findall(r'http-equiv="Content-Security-Policy" content="(.*?)"', text)[0]
 
 
 def test_data_cannot_end_its_script_block(report: Path) -> None:
-    text = report.read_text()
-    blocks = re.findall(r'<script type="application/json" id="(\w+)">(.*?)</script>', text, re.DOTALL)
-    assert [name for name, _ in blocks] == ["page", "pictures"]
-    page = json.loads(blocks[0][1])
-    assert "<" not in blocks[0][1]
-    assert MARKUP in {item["expression"] for item in page["items"]}
+    found = blocks(report)
+    assert sorted(found) == ["episodes-0000", "page", "pictures-0000", "thumbs-0000"]
+    assert MARKUP in {row[3] for row in found["page"]["rows"]}
 
 
 def test_script_json_is_json() -> None:
@@ -61,33 +83,123 @@ def test_script_json_is_json() -> None:
     assert not set("<>&\u2028\u2029") & set(script_json(value))
 
 
-def test_every_query_is_listed(report: Path, world: World) -> None:
-    page, _ = report_data(all_outcomes(), figures(all_outcomes()), world.context())
-    assert sorted(item["id"] for item in page["items"]) == sorted(o.query.id for o in all_outcomes())
-    assert [item["state"] for item in page["items"] if "turns" not in item] == ["failed", "skipped", "skipped"]
+def test_every_query_is_listed(world: World) -> None:
+    page = page_data(all_outcomes(), figures(all_outcomes()), world.context())
+    assert [row[0] for row in page["rows"]] == [outcome.query.id for outcome in all_outcomes()]
+    states = [page["states"][row[2]] for row in page["rows"]]
+    assert states == [outcome.state for outcome in all_outcomes()]
     assert page["private"] == ["mevis"]
+    absent = next(row for row in page["rows"] if row[3] == "the green triangle")
+    assert absent[8] is None  # an empty mask for an absent target is no IoU
 
 
 def test_pictures_are_stored_once(world: World) -> None:
-    outcomes = [graded(MEADOW, str(i), f"ring {i}", 2) for i in range(6)]
-    page, pictures = report_data(outcomes, figures(outcomes), world.context())
-    one, alone = report_data(outcomes[:1], figures(outcomes[:1]), world.context())
-    assert len(page["items"]) == 6 and len(one["items"]) == 1
-    assert pictures == alone
-    assert len(set(pictures)) == len(pictures)
-    for picture in pictures:
+    many = put([graded(MEADOW, str(i), f"ring {i}", 2) for i in range(6)], world)
+    one = put([graded(MEADOW, "0", "ring 0", 2)], world)
+    assert len(many["episodes-0000"]) == 6
+    assert many["pictures-0000"] == one["pictures-0000"]
+    assert len(set(many["pictures-0000"])) == len(many["pictures-0000"])
+    for picture in many["pictures-0000"]:
         assert Image.open(io.BytesIO(base64.b64decode(picture))).format == "JPEG"
 
 
 def test_the_sharp_frame_is_larger_and_is_the_decoded_one(world: World) -> None:
-    outcomes = [graded(MEADOW, "0", "the red ring", 2)]
-    page, pictures = report_data(outcomes, figures(outcomes), world.context())
-    for turn, observation in zip(page["items"][0]["turns"], outcomes[0].record.episode.observations, strict=True):
+    outcome = graded(MEADOW, "0", "the red ring", 2)
+    found = put([outcome], world)
+    pictures = [Image.open(io.BytesIO(base64.b64decode(data))) for data in found["pictures-0000"]]
+    assert outcome.record is not None
+    for turn, observation in zip(found["episodes-0000"][0]["turns"], outcome.record.episode.observations, strict=True):
         assert turn["sharp"]["frame"] == observation.decoded
         assert sorted(set(observation.indices)) == [index for index, _, _ in turn["shown"]]
-        sharp = Image.open(io.BytesIO(base64.b64decode(pictures[turn["sharp"]["picture"]])))
-        small = Image.open(io.BytesIO(base64.b64decode(pictures[turn["shown"][0][2]])))
-        assert sharp.width > small.width
+        assert pictures[turn["sharp"]["picture"]].width > pictures[turn["shown"][0][2]].width
+    data, width, height, path = found["thumbs-0000"][0]
+    assert (width, height) == VIDEOS[MEADOW][1:]
+    assert Image.open(io.BytesIO(base64.b64decode(data))).width < pictures[0].width
+    assert path.startswith("M")
+
+
+def test_pictures_shrink_where_there_are_many() -> None:
+    record = graded(MEADOW, "0", "ring", 2).record
+    assert record is not None
+    assert choose_sizes([(MEADOW, record.episode)]) == SIZES[0]
+    assert choose_sizes([(f"video {i}", record.episode) for i in range(2_000)]) == SIZES[1]
+    assert choose_sizes([(f"video {i}", record.episode) for i in range(10_000)]) == SIZES[-1]
+
+
+# ---- large runs ----
+
+
+@pytest.fixture(scope="module")
+def many() -> list[Outcome]:
+    """More queries than one part holds, the episodes of every one with pictures."""
+    first = graded(MEADOW, "0", "ring", 1)
+    return [rename(first, f"{i:04d}") for i in range(2 * MOST + 30)]
+
+
+def test_every_episode_of_a_large_run_has_its_pictures(many: list[Outcome], world: World, tmp_path: Path) -> None:
+    page = write_report(many, figures(many), world.context(), tmp_path, one_file=10_000)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "report.html"]
+    found, told = scripts(tmp_path / "report"), blocks(page)
+    assert list(told) == ["page"]
+    assert told["page"]["begins"] == [0, MOST, 2 * MOST]
+    assert len(told["page"]["rows"]) == len(many)
+    for part, count in enumerate((MOST, MOST, 30)):
+        episodes, pictures = found[f"episodes-{part:04d}"], found[f"pictures-{part:04d}"]
+        assert len(episodes) == len(found[f"thumbs-{part:04d}"]) == count
+        assert all(pictures[shown[2]] for one in episodes for turn in one["turns"] for shown in turn["shown"])
+    policy = re.findall(r'http-equiv="Content-Security-Policy" content="(.*?)"', page.read_text())[0]
+    assert f"'nonce-{told['page']['key']}'" in policy
+
+
+def test_a_part_ends_where_its_pictures_are_many(
+    many: list[Outcome], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vtscot.publish.parts.PICTURES", 1)
+    store = Store(Path("nowhere"), "key")
+    contents = write_parts(many[:5], SIZES[0], world.context(), store)
+    assert contents.begins == [0, 1, 2, 3, 4]
+    assert "thumbs-0004" in store.blocks
+
+
+def test_the_same_outcomes_give_the_same_bytes(many: list[Outcome], world: World, tmp_path: Path) -> None:
+    def files() -> dict[str, bytes]:
+        write_report(many, figures(many), world.context(), tmp_path, one_file=10_000)
+        return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    assert files() == files()
+
+
+def test_a_smaller_report_leaves_no_folder_behind(many: list[Outcome], world: World, tmp_path: Path) -> None:
+    write_report(many, figures(many), world.context(), tmp_path, one_file=10_000)
+    few = many[:3]
+    write_report(few, figures(few), world.context(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_report_that_fails_leaves_the_one_before(many: list[Outcome], world: World, tmp_path: Path) -> None:
+    def broken(query: Query) -> list[RawAnswer]:
+        raise OSError("the disk is gone")
+
+    write_report(many, figures(many), world.context(), tmp_path, one_file=10_000)
+    before = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(OSError, match="disk"):
+        write_report(many, figures(many), replace(world.context(), answers=broken), tmp_path, one_file=10_000)
+    assert {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_secrets_in_raw_answers_are_struck_out(world: World, tmp_path: Path) -> None:
+    secret = "sk-" + "a1b2c3d4e5f6g7h8"
+
+    def told(query: Query) -> list[RawAnswer]:
+        return [RawAnswer(0, "temporal", 0, f'{{"choices": "{secret} </script>"}}')]
+
+    one = [graded(MEADOW, "0", "ring", 1)]
+    page = write_report(one, figures(one), replace(world.context(), answers=told), tmp_path)
+    assert secret not in page.read_text()
+    assert blocks(page)["answers-0000"] == [[[0, "temporal", 0, '{"choices": "*** </script>"}']]]
+
+
+# ---- outlines ----
 
 
 def area_of(path: str) -> float:
@@ -98,7 +210,7 @@ def area_of(path: str) -> float:
         x, y = points.T
         areas.append(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
     areas.sort(reverse=True)
-    return sum(a if i == 0 else -a for i, a in enumerate(areas))
+    return float(sum(a if i == 0 else -a for i, a in enumerate(areas)))
 
 
 def test_outline_follows_the_mask_and_its_hole() -> None:
@@ -115,193 +227,3 @@ def test_outline_is_where_the_mask_is() -> None:
     mask[10:20, 30:60] = True
     assert outline(Rle.from_array(mask), 0.5) == "M30 10 30 19 59 19 59 10Z"
     assert outline(Rle.from_array(np.zeros((5, 5), dtype=bool)), 0.5) == ""
-
-
-def test_pictures_shrink_where_there_are_many() -> None:
-    episode = graded(MEADOW, "0", "ring", 2).record.episode
-    assert choose_sizes([(MEADOW, episode)]) == SIZES[0]
-    assert choose_sizes([(f"video {i}", episode) for i in range(500)]) == SIZES[-1]
-
-
-def test_beyond_the_limit_episodes_are_listed_without_pictures_and_the_page_says_so(world: World) -> None:
-    first = graded(MEADOW, "0", "ring", 1)
-    many = [rename(first, f"{i:04d}") for i in range(PICTURED + 200)]
-    assert len(pick_pictured(many)) == PICTURED
-    page, _ = report_data(many, figures(many), world.context())
-    assert page["pictured"] == [PICTURED, PICTURED + 200]
-    assert sum(item["turns"][0]["sharp"]["picture"] is None for item in page["items"]) == 200
-
-
-def rename(outcome: Outcome, exp_id: str) -> Outcome:
-    query = outcome.query.model_copy(update={"exp_id": exp_id})
-    record = outcome.record.model_copy(update={"query": query})
-    return outcome.model_copy(update={"query": query, "record": record})
-
-
-# ---- in the browser ----
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Page]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no Chromium here: the report is not opened in a browser")
-    with chromium(program) as page:
-        yield page
-
-
-@pytest.fixture
-def page(browser: Page, report: Path) -> Page:
-    browser.errors.clear()
-    browser.requests.clear()
-    browser.resize(1280, 1000)
-    browser.open("about:blank")
-    browser.open(report.as_uri())
-    return browser
-
-
-SHOWN = "document.querySelectorAll('article').length"
-IMAGES = """Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth, () => 0)))"""
-
-
-def test_opens_and_its_images_load(page: Page, report: Path) -> None:
-    assert page.run("document.documentElement.dataset.ready") == "true"
-    assert page.run(SHOWN) == 12
-    widths = page.run(IMAGES)
-    assert len(widths) > 50 and min(widths) > 0
-    assert page.errors == []
-    assert {url for url in page.requests if not url.startswith("data:")} <= {"about:blank", report.as_uri()}
-
-
-def test_filters_reduce_the_list(page: Page) -> None:
-    page.run("document.querySelector('[data-state=rejected]').click()")
-    assert page.run(SHOWN) == 3
-    assert page.run("location.hash") == "#state=rejected"
-    page.run(
-        "const r = document.getElementById('by-reason'); r.value = 'leakage'; r.dispatchEvent(new Event('change'))"
-    )
-    assert page.run(SHOWN) == 1
-    assert page.run("document.getElementById('count').textContent") == "1 of 12"
-    assert page.run("document.querySelector('.why').textContent") == "leakage"
-    page.run("document.querySelector('[data-state=rejected]').click()")
-    assert page.run(SHOWN) == 12
-    assert page.errors == []
-
-
-@pytest.mark.parametrize(
-    ("view", "count"),
-    [
-        ("state=kept", 6),
-        ("turns=3", 1),
-        ("source=mevis", 2),
-        ("q=OVERTAKES", 1),
-        ("state=skipped&reason=empty-expression", 1),
-        ("q=nowhere+to+be+found", 0),
-        ("page=99", 12),
-        ("page=x&state=", 12),
-    ],
-)
-def test_a_view_can_be_linked_to(view: str, count: int, page: Page, report: Path) -> None:
-    page.open("about:blank")
-    page.open(f"{report.as_uri()}#{view}")
-    assert page.run(SHOWN) == count
-    assert page.errors == []
-
-
-def test_markup_in_data_is_inert(page: Page) -> None:
-    page.run("location.hash = '#q=hacked'")
-    page.run("new Promise(done => setTimeout(done, 50))")
-    assert page.run(SHOWN) == 1
-    assert MARKUP in page.run("document.querySelector('article h2').textContent")
-    assert page.run("typeof window.hacked") == "undefined"
-    assert page.run("document.querySelectorAll('article img[src=x], article script').length") == 0
-
-
-def test_no_script_but_its_own_runs(page: Page) -> None:
-    page.run(
-        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hacked = 1'}))"
-    )
-    assert page.run("typeof window.hacked") == "undefined"
-    assert any("Content Security Policy" in error for error in page.errors)
-
-
-def test_an_episode_shows_all_its_parts(page: Page) -> None:
-    page.run("location.hash = '#turns=3'")
-    page.run("new Promise(done => setTimeout(done, 50))")
-    count = "document.querySelectorAll('article {}').length"
-    assert page.run(count.format(".turn")) == 3
-    assert page.run(count.format(".sharp path")) == 3
-    assert page.run(count.format(".sharp rect")) == 3
-    assert page.run(count.format("dd")) == 12
-    assert page.run(count.format(".line .seen")) == 6
-    assert page.run(count.format(".checks li")) == 2
-    width, height = page.run(
-        "(r => [r.width, r.height])(document.querySelector('.sharp path').getBoundingClientRect())"
-    )
-    assert width > 20 and height > 20
-
-
-def test_the_graded_frame_is_in_sight_in_its_film(page: Page) -> None:
-    page.resize(390, 844, phone=True)
-    page.run("location.hash = '#turns=3'")
-    page.run("new Promise(done => setTimeout(done, 50))")
-    inside = """[...document.querySelectorAll('.film')].map(film => {
-        const all = film.getBoundingClientRect(), one = film.querySelector('.decoded').getBoundingClientRect();
-        return one.left >= all.left && one.right <= all.right; })"""
-    assert page.run(inside) == [True, True, True]
-
-
-def test_overlays_can_be_hidden(page: Page) -> None:
-    shown = "getComputedStyle(document.querySelector('.sharp path')).display"
-    assert page.run(shown) != "none"
-    page.run("document.querySelector('.toggle').click()")
-    assert page.run(shown) == "none"
-
-
-def test_keys(page: Page) -> None:
-    page.press("j")
-    page.press("j")
-    assert page.run("[...document.querySelectorAll('article')].indexOf(document.activeElement)") == 1
-    page.press("k")
-    assert page.run("[...document.querySelectorAll('article')].indexOf(document.activeElement)") == 0
-    page.press("/")
-    assert page.run("document.activeElement.id") == "by-q"
-    assert page.run("document.getElementById('by-q').value") == ""
-
-
-def test_everything_that_acts_can_be_reached_by_keyboard(page: Page) -> None:
-    acting = "[...document.querySelectorAll('button, select, input, summary, a, .film')]"
-    assert page.run(f"{acting}.every(e => e.tabIndex >= 0 || e.hidden)")
-
-
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_fits_a_phone(dark: bool, page: Page) -> None:
-    page.resize(390, 844, dark=dark, phone=True)
-    assert page.run("document.documentElement.scrollWidth <= innerWidth")
-    light = page.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0] > 128")
-    assert light != dark
-
-
-def test_many_episodes_are_paged(page: Page, world: World, tmp_path: Path) -> None:
-    first = graded(MEADOW, "0", "ring", 1)
-    outcomes = [rename(first, f"{i:04d}") for i in range(45)]
-    done = publish(outcomes, world.context(), tmp_path)
-    page.open(done.report.as_uri())
-    assert page.run(SHOWN) == 20
-    page.press("n")
-    page.press("n")
-    assert (page.run(SHOWN), page.run("location.hash")) == (5, "#page=3")
-    page.press("n")
-    assert page.run("document.querySelector('#pager span').textContent") == "3 / 3"
-    assert page.errors == []
-
-
-@pytest.mark.parametrize(
-    "outcomes", [[], [ended(MEADOW, "0", "ring", "failed", "timeout", "no answer")]], ids=["none", "failed"]
-)
-def test_a_run_without_episodes_opens(outcomes: list[Outcome], page: Page, world: World, tmp_path: Path) -> None:
-    done = publish(outcomes, world.context(), tmp_path)
-    page.open(done.report.as_uri())
-    assert page.run("document.documentElement.dataset.ready") == "true"
-    assert page.run(SHOWN) == len(outcomes)
-    assert page.errors == []

@@ -29,7 +29,8 @@ class RawAnswers:
         self._asks = json.loads(json.dumps(asks))
 
     def __call__(self, query: Query) -> tuple[RawAnswer, ...]:
-        found = [RawAnswer(*place, self._body(key)) for *place, key in self._known.get(query.id, ())]
+        known = self._known.get(query.id, ())
+        found = [RawAnswer(turn, question, attempt, self._body(key)) for turn, question, attempt, key in known]
         return tuple(sorted(found, key=_place))
 
     def _body(self, key: str) -> str:

@@ -1,4 +1,4 @@
-"""The pictures of a report: small JPEGs, each distinct (video, frame, size) once, however many episodes show it."""
+"""The pictures of a report: small JPEGs in base64, in an album each (video, frame, size) once, however often shown."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ if TYPE_CHECKING:
 
 QUALITY: Final = 70
 BYTES_PER_PIXEL: Final = 0.2  # of a JPEG at that quality in base64, measured on textured frames
-AIM: Final = 13_000_000
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Area in pixels of a thumbnail of the strip, and of the sharp frame beside it."""
+    """Area in pixels of a picture of the strip, of the sharp frame beside it, and of a thumbnail in the list."""
 
     small: int
     large: int
+    thumb: int = 112 * 63
 
 
 SIZES: Final = (Sizes(176 * 99, 512 * 288), Sizes(144 * 81, 416 * 234), Sizes(112 * 63, 352 * 198))
+AIMS: Final = (100_000_000, 300_000_000)
+"""Bytes of all pictures of a run up to which they have the first and the second size; beyond, they have the last."""
 
 
 def choose_sizes(episodes: Iterable[tuple[str, Episode]]) -> Sizes:
-    """The largest sizes at which the pictures of these (video id, episode) should stay near `AIM` bytes in all."""
+    """The sizes of the pictures of these (video id, episode), by how many there are: a large run has smaller ones."""
     small: set[tuple[str, int]] = set()
     large: set[tuple[str, int]] = set()
     for video, episode in episodes:
         for observation in episode.observations:
             small.update((video, index) for index in observation.indices)
             large.add((video, observation.decoded))
-    for sizes in SIZES:
-        if (len(small) * sizes.small + len(large) * sizes.large) * BYTES_PER_PIXEL <= AIM:
+    for sizes, aim in zip(SIZES, AIMS, strict=False):
+        if (len(small) * sizes.small + len(large) * sizes.large) * BYTES_PER_PIXEL <= aim:
             return sizes
     return SIZES[-1]
 
@@ -47,6 +49,7 @@ class Album:
 
     def __init__(self, frames: Callable[[str], Frames]) -> None:
         self.pictures: list[str] = []
+        self.size = 0  # characters of all pictures
         self._frames = frames
         self._opened: tuple[str, Frames] | None = None
         self._places: dict[tuple[str, int, int], int] = {}
@@ -59,11 +62,16 @@ class Album:
 
     def put(self, video: str, index: int, max_pixels: int) -> int:
         """The place of that picture in `pictures`."""
-        from vtscot.frames import encode_jpeg
-
         key = video, index, max_pixels
         if key not in self._places:
-            jpeg = encode_jpeg(self.frames(video).image(index, max_pixels), QUALITY)
             self._places[key] = len(self.pictures)
-            self.pictures.append(base64.b64encode(jpeg).decode("ascii"))
+            self.pictures.append(self.picture(video, index, max_pixels))
+            self.size += len(self.pictures[-1])
         return self._places[key]
+
+    def picture(self, video: str, index: int, max_pixels: int) -> str:
+        """A frame of at most so many pixels as JPEG in base64, which does not become part of the album."""
+        from vtscot.frames import encode_jpeg
+
+        jpeg = encode_jpeg(self.frames(video).image(index, max_pixels), QUALITY)
+        return base64.b64encode(jpeg).decode("ascii")
