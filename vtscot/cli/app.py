@@ -15,10 +15,10 @@ from vtscot.cli.data_commands import (
     inspect,
     mine,
     preview,
-    push,
     rebuild,
     selftest_verify,
 )
+from vtscot.cli.dataset_commands import export, hydrate, import_file, merge, push, split, stats, validate
 from vtscot.cli.policy_commands import evaluate, init_policy, predict, submit
 from vtscot.cli.train import train
 
@@ -42,6 +42,13 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "demo-data": demo_data,
     "inspect": inspect,
     "push": push,
+    "hydrate": hydrate,
+    "export": export,
+    "import": import_file,
+    "validate": validate,
+    "stats": stats,
+    "merge": merge,
+    "split": split,
     "eval": evaluate,
     "submit": submit,
     "predict": predict,
