@@ -18,9 +18,9 @@ from vtscot.frames import encode_jpeg
 from vtscot.index import ensure_index
 from vtscot.masks import Rle
 from vtscot.publish.outline import outline
-from vtscot.sft.metrics import read_metrics
 from vtscot.sources.registry import open_source
 from vtscot.tracks import MaskTrack
+from vtscot.training.metrics import read_metrics
 
 CURVES: Final = ("lm", "accuracy", "bce", "dice", "iou", "object")
 SHOWN: Final = 6

@@ -16,7 +16,7 @@ from vtscot.errors import UsageError
 from vtscot.policy.settings import TrainableSettings
 from vtscot.records import Frozen
 from vtscot.settings import changes, parse_tree, put, recipe_text, shipped_names, validated
-from vtscot.sft.recipe import OptimiserSettings
+from vtscot.training.settings import OptimiserSettings
 
 from .rewards import Preset, terms_of
 

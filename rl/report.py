@@ -1,6 +1,6 @@
 """OUT/report.html of a reinforcement stage: curves of rewards, turns and masks; counts and recipe. Needs no torch.
 
-It is made from training.json, recipe.yaml and metrics.jsonl alone, at any time, on the page of the cold start.
+See `vtscot.training.report`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from vtscot.files import write_text
-from vtscot.sft.curves import brief
-from vtscot.sft.metrics import Line, read_metrics
-from vtscot.sft.report import REPORT, _recipe, _told, curves, render_page
+from vtscot.training.curves import brief
+from vtscot.training.metrics import Line
+from vtscot.training.report import curves, render_page, write_page
 
 from .rewards import TERMS
 
@@ -49,9 +48,7 @@ MEANINGS: Final = {
 
 def write_report(out: Path) -> Path:
     """Write the report of the training in `out`; DataError where there is none."""
-    path: Path = out / REPORT
-    write_text(path, render_report(_told(out / "training.json"), _recipe(out / "recipe.yaml"), read_metrics(out)))
-    return path
+    return write_page(out, render_report)
 
 
 def render_report(told: dict[str, Any], recipe: dict[str, Any], lines: Sequence[Line]) -> str:
@@ -59,8 +56,7 @@ def render_report(told: dict[str, Any], recipe: dict[str, Any], lines: Sequence[
     counted = {"asked": f"{told.get('queries', 0):,}"}
     counted |= {f"left out: {reason}": f"{count:,}" for reason, count in told.get("left_out", {}).items()}
     drawn = curves(lines, MEANINGS)
-    page: str = render_page("Reinforcement", told, recipe, _tiles(told, lines), drawn, "Queries", counted)
-    return page
+    return render_page("Reinforcement", told, recipe, _tiles(told, lines), drawn, "Queries", counted)
 
 
 def _tiles(told: dict[str, Any], lines: Sequence[Line]) -> list[tuple[str, str, str]]:

@@ -14,13 +14,12 @@ Under torch's or accelerate's launcher every process runs the same function; the
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from accelerate import PartialState
-from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig
 
 from vtscot.budget import PRESETS
@@ -32,13 +31,11 @@ from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.settings import PartCount, TrainableSettings
 from vtscot.policy.trainable import trainable
 from vtscot.progress import Progress, Silent
-from vtscot.sft import events
-from vtscot.sft.callbacks import Interruption
-from vtscot.sft.metrics import read_metrics, rewind
-from vtscot.sft.place import Place
-from vtscot.sft.saving import CHECKPOINTS
+from vtscot.training.callbacks import Console, Figures, Interruption
+from vtscot.training.place import Place
+from vtscot.training.stage import announce, arguments_of, begin, counts_of, end, take_steps
 
-from .callbacks import Console, Figures, Guard
+from .callbacks import Guard, named, spoken
 from .checks import check_length, probe
 from .order import Order
 from .pages import Pages
@@ -48,8 +45,6 @@ from .report import write_report
 from .rolling import Generation
 from .trainer import RlTrainer
 from .trials import Trialled
-
-SCHEDULES: Final = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
 @dataclass(frozen=True)
@@ -96,8 +91,7 @@ def told(tasks: Tasks, parts: dict[str, PartCount]) -> dict[str, Any]:
     return {
         "queries": len(tasks),
         "left_out": tasks.left_out,
-        "parameters": sum(part.total for part in parts.values()),
-        "trained": {name: part.trained for name, part in parts.items() if part.trained},
+        **counts_of(parts),
     }
 
 
@@ -136,21 +130,12 @@ def train_rl(
     if place.finished:
         say.note(f"{out} has ended its {recipe.max_steps} steps already")
         return Trained(out, recipe.max_steps, counts)
-    _announce(say, work, recipe, accumulate, state.num_processes, place.step)
-    begun = place.begun
-    state.wait_for_everyone()  # all have looked before one writes
-    if state.is_main_process and begun:
-        rewind(out, place.step)
-    elif state.is_main_process:
-        place.remember(recipe, identity, {"data": data.name, "model": model or "nano", **counts})
-    if state.is_main_process:
-        events.begin(out, read_metrics(out))
-    _steps(work, recipe, place, accumulate, cpu, say)
-    if state.is_main_process:
-        place.finish({"steps": recipe.max_steps})
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-        write_report(out)
-    state.wait_for_everyone()
+    about = _about(work, recipe, accumulate, state.num_processes)
+    announce(say, work.parts, list(about), place.step)
+    begin(place, recipe, identity, {"data": data.name, "model": model or "nano", **counts})
+    trainer, interruption = _trainer(work, recipe, place, accumulate, cpu, say)
+    take_steps(trainer, interruption, place, recipe.max_steps, say, write_report)
+    end(place, recipe.max_steps, write_report)
     return Trained(out, recipe.max_steps, counts)
 
 
@@ -185,11 +170,11 @@ def _reference(model: str | None, recipe: RlRecipe) -> Any | None:
     return policy.requires_grad_(False)
 
 
-def _steps(work: Work, recipe: RlRecipe, place: Place, accumulate: int, cpu: bool, say: Progress) -> None:
-    """Take the steps that are left and write the policy; KeyboardInterrupt where it was stopped before the last."""
+def _trainer(
+    work: Work, recipe: RlRecipe, place: Place, accumulate: int, cpu: bool, say: Progress
+) -> tuple[RlTrainer, Interruption]:
     interruption, guard = Interruption(), Guard()
-    main = PartialState().is_main_process
-    pages = Pages(place.out, recipe) if main and recipe.page_every else None
+    pages = Pages(place.out, recipe) if PartialState().is_main_process and recipe.page_every else None
     trainer = RlTrainer(
         work.policy,
         work.processor,
@@ -199,28 +184,10 @@ def _steps(work: Work, recipe: RlRecipe, place: Place, accumulate: int, cpu: boo
         reference=work.reference,
         spare=work.spare,
         on_generation=_heard(say, pages),
-        callbacks=[
-            guard,
-            interruption,
-            Figures(place.out, say),
-            Console(say, every=max(1, recipe.max_steps // 20)),
-        ],
+        callbacks=[guard, interruption, Figures(place.out, say, named), Console(say, recipe.max_steps, spoken)],
     )
-    trainer.remove_callback(PrinterCallback)
     guard.trainer = trainer
-    if PartialState().num_processes > 1:
-        interruption.reduce = trainer.accelerator.reduce
-    if place.step < recipe.max_steps:
-        say.stage("train", recipe.max_steps - place.step)
-        checkpoint = place.checkpoint
-        with interruption.heeded():
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        if trainer.state.global_step < recipe.max_steps:
-            if main:
-                write_report(place.out)
-            raise KeyboardInterrupt
-    trainer.save_model(str(place.out))
-    PartialState().wait_for_everyone()
+    return trainer, interruption
 
 
 def _heard(say: Progress, pages: Pages | None) -> Callable[[int, Generation], None]:
@@ -240,10 +207,8 @@ def _heard(say: Progress, pages: Pages | None) -> Callable[[int, Generation], No
 
 def arguments(recipe: RlRecipe, out: Path, accumulate: int, *, cpu: bool) -> GRPOConfig:
     """The recipe as TRL takes it; beta is set later, so that TRL loads no reference."""
-    settings = recipe.optimiser
     return GRPOConfig(
-        output_dir=str(out),
-        run_name=out.name,
+        **arguments_of(recipe, out, cpu=cpu),
         max_steps=recipe.max_steps,
         per_device_train_batch_size=recipe.group.per_device,
         gradient_accumulation_steps=accumulate,
@@ -257,35 +222,14 @@ def arguments(recipe: RlRecipe, out: Path, accumulate: int, *, cpu: bool) -> GRP
         temperature=recipe.temperature,
         top_p=recipe.top_p,
         disable_dropout=True,
-        learning_rate=settings.lr,
-        lr_scheduler_type=SCHEDULES[settings.schedule],
-        warmup_steps=settings.warmup,
-        max_grad_norm=settings.clip,
-        bf16=recipe.precision == "bf16",
-        activation_checkpointing=recipe.gradient_checkpointing,
         gradient_checkpointing=recipe.gradient_checkpointing,  # TRL's default is true
-        activation_checkpointing_kwargs={"use_reentrant": False},
-        use_cpu=cpu,
-        seed=recipe.seed,
-        logging_steps=recipe.log_every,
-        save_steps=recipe.save_every,
-        save_strategy="steps",
-        report_to=list(recipe.report_to),
-        remove_unused_columns=False,
-        ddp_find_unused_parameters=True,
-        disable_tqdm=True,
     )
 
 
-def _announce(say: Progress, work: Work, recipe: RlRecipe, accumulate: int, processes: int, step: int) -> None:
-    """What is trained on what, before the first step."""
-    for name, part in work.parts.items():
-        if part.trained:
-            say.note(f"trained {name:<16}{part.trained:>15,} of {part.total:,}")
+def _about(work: Work, recipe: RlRecipe, accumulate: int, processes: int) -> Iterator[str]:
+    """What is trained on, line by line."""
     left_out = "".join(f", {count} {reason}" for reason, count in work.tasks.left_out.items())
-    say.note(f"queries {len(work.tasks)}{left_out}")
+    yield f"queries {len(work.tasks)}{left_out}"
     group = recipe.group
     spread = f"{group.per_device} x {accumulate} x {processes} (at once x accumulated x processes)"
-    say.note(f"steps {recipe.max_steps}, {group.prompts} prompts x {group.size} rollouts each = {spread}")
-    if step:
-        say.note(f"going on after step {step}")
+    yield f"steps {recipe.max_steps}, {group.prompts} prompts x {group.size} rollouts each = {spread}"

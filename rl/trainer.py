@@ -16,22 +16,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
+import trl
 from datasets import Dataset
 from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import GenerationConfig
 from trl import GRPOConfig, GRPOTrainer
 
+from vtscot.errors import PolicyError
 from vtscot.policy.processor import PolicyProcessor
-from vtscot.sft.losses import mask_losses, point_generator
-from vtscot.sft.recipe import LossSettings
-from vtscot.sft.saving import CHECKPOINTS, settle, unsaved
-from vtscot.sft.trainer import SftTrainer
+from vtscot.training.losses import mask_losses, point_generator
+from vtscot.training.settings import LossSettings
+from vtscot.training.trainer import PolicyTrainer
 
 from .advantages import by_turn, normalised
 from .calibration import calibrate, mask_log_likelihood
@@ -46,13 +45,15 @@ from .trials import Trialled
 OnGeneration = Callable[[int, Generation], None]
 
 
-class RlTrainer(GRPOTrainer):  # type: ignore[misc]
+class RlTrainer(PolicyTrainer, GRPOTrainer):  # type: ignore[misc]
     """Trains a policy on rollouts about `tasks`.
 
     `reference` is the frozen policy that the KL term compares with; None where switching the adapters off gives it.
     `spare` is a rollout that stands in, with weight 0, where a batch has none. `on_generation` hears of every batch of
     rollouts with the step that follows it.
     """
+
+    recipe: RlRecipe
 
     def __init__(
         self,
@@ -91,11 +92,6 @@ class RlTrainer(GRPOTrainer):  # type: ignore[misc]
         self._step: int = 0  # batches so far, as TRL counts them
         self._counted = False
         self._handed: tuple[Tensor, Tensor] | None = None
-        self._folder = Path(arguments.output_dir) / CHECKPOINTS
-
-    create_optimizer = SftTrainer.create_optimizer
-    _get_output_dir = SftTrainer._get_output_dir
-    _save = SftTrainer._save
 
     def _get_train_sampler(self, dataset: Any = None) -> Order:
         """Every batch of rollouts has its queries in the order of `Order`, repeated as TRL expects it."""
@@ -283,18 +279,6 @@ class RlTrainer(GRPOTrainer):  # type: ignore[misc]
     def _width(self, item: Trialled) -> int:
         return len(completion(item.rollout.encoded(self.processor))[0])
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint beside the last one and give it its name when it is whole; no model card."""
-        step = self.state.global_step
-        try:
-            super(GRPOTrainer, self)._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                settle(self._folder, step, self.recipe.keep)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise unsaved(self._folder, step, error) from error
-        self.accelerator.wait_for_everyone()
-
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """The weights were loaded when the policy was; see `train`."""
 
@@ -330,8 +314,11 @@ def _as_trl_expects(policy: Any, processor: PolicyProcessor) -> Iterator[None]:
 
 
 def _unused(prompts: list[Any], **_: Any) -> list[float]:
-    """TRL wants a reward function; rewards come from the rollouts."""
-    raise NotImplementedError
+    """TRL takes no trainer without a reward function; ours rewards its rollouts itself, and never calls one."""
+    raise PolicyError(
+        f"TRL {trl.__version__} asks for rewards of its own, which this vtscot does not know of:"
+        " install the version that it was made for with pip install 'vtscot[train]'"
+    )
 
 
 def _stack(rows: Sequence[Tensor], value: int, side: str) -> Tensor:

@@ -14,30 +14,11 @@ from vtscot.budget import PresetName
 from vtscot.policy.settings import TrainableSettings
 from vtscot.records import Frozen
 from vtscot.settings import changes, parse_tree, put, recipe_text, shipped_names, validated
+from vtscot.training.settings import LossSettings, OptimiserSettings
 
 DEFAULT: Final = "sft_tiny"
 PREFIX: Final = "sft_"  # of the names of shipped recipes
-PARTS: Final = frozenset(TrainableSettings.model_fields) - {"lora"}
 _INSTEAD: Final = {"max_steps": "epochs", "epochs": "max_steps"}  # what takes the place of what a recipe has
-
-
-class LossSettings(Frozen):
-    """Weights of the terms, and how the points of the masks are drawn. The defaults are the released ones."""
-
-    lm: float = Field(default=1.0, ge=0)
-    bce: float = Field(default=2.0, ge=0)
-    dice: float = Field(default=0.5, ge=0)
-    object: float = Field(default=1.0, ge=0)  # ours: whether the target is in the frame
-    points: int = Field(default=12544, ge=1)
-    oversample: float = Field(default=3.0, ge=1)
-    importance: float = Field(default=0.75, ge=0, le=1)
-    content: float = Field(default=1.0, gt=0)  # weight of the tokens that few replies hold, others 1
-
-    @model_validator(mode="after")
-    def _drawn_from(self) -> LossSettings:
-        if self.importance > self.oversample:
-            raise ValueError("importance x points are chosen among oversample x points: importance must not exceed it")
-        return self
 
 
 class DecisionSettings(Frozen):
@@ -46,28 +27,6 @@ class DecisionSettings(Frozen):
     words: tuple[str, ...] = ()
     weight: float = Field(default=1.0, gt=0)  # of these tokens, beside that of content
     random: float = Field(default=0.0, ge=0, le=1)  # share of the replies whose earlier decisions are read at random
-
-
-class OptimiserSettings(Frozen):
-    """AdamW. `scale` multiplies the learning rate of single parts of the policy."""
-
-    lr: float = Field(default=4e-5, gt=0)
-    scale: dict[str, float] = {}  # noqa: RUF012
-    weight_decay: float = Field(default=0.05, ge=0)
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    clip: float = Field(default=1.0, gt=0)
-    warmup: float = Field(default=0.05, ge=0, lt=1)  # share of all steps
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-
-    @model_validator(mode="after")
-    def _known_parts(self) -> OptimiserSettings:
-        unknown = sorted(set(self.scale) - PARTS)
-        if unknown:
-            raise ValueError(f"scale: there is no part {unknown[0]!r}; there are {', '.join(sorted(PARTS))}")
-        if any(factor <= 0 for factor in self.scale.values()):
-            raise ValueError("scale: factors are positive; a part that is not to be trained is frozen by `trainable`")
-        return self
 
 
 class BatchSettings(Frozen):

@@ -12,8 +12,7 @@ Under `accelerate launch` every process runs the same function; the first one wr
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,6 @@ import torch
 from accelerate import PartialState
 from torch import Tensor
 from transformers import TrainingArguments
-from transformers.trainer_callback import PrinterCallback
 
 from vtscot.budget import PRESETS
 from vtscot.errors import DataError
@@ -31,21 +29,19 @@ from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.settings import PartCount
 from vtscot.policy.trainable import trainable
 from vtscot.progress import Progress, Silent
+from vtscot.training.callbacks import Console, Figures, Interruption
+from vtscot.training.place import Place
+from vtscot.training.stage import announce, arguments_of, begin, counts_of, end, take_steps
 
-from . import events
 from .batching import Batches, Collator, Samples, Schedule, schedule
-from .callbacks import Console, Figures, Interruption
 from .decisions import Decisions
 from .encoding import Encoder
 from .examples import Examples, open_examples
-from .metrics import read_metrics, rewind
-from .place import Place
+from .figures import named, spoken
 from .recipe import SftRecipe
 from .report import write_report
-from .saving import CHECKPOINTS
 from .trainer import SftTrainer
 
-_SCHEDULES: Final = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 _COMMON: Final = 0.5  # tokens in this share of the replies, or more, are no content
 _SURVEYED: Final = 512  # replies that tell which tokens are common
 
@@ -89,8 +85,7 @@ def told(records: Records, parts: dict[str, PartCount]) -> dict[str, Any]:
         "tokens": sum(records.lengths),
         "too_long": dict(records.too_long),
         "left_out": records.left_out,
-        "parameters": sum(part.total for part in parts.values()),
-        "trained": {name: part.trained for name, part in parts.items() if part.trained},
+        **counts_of(parts),
     }
 
 
@@ -137,21 +132,11 @@ def train_sft(
     if place.finished:
         say.note(f"{out} has ended its {work.plan.steps} steps already")
         return work.trained(out)
-    _announce(say, work, place.step)
-    begun = place.begun
-    state.wait_for_everyone()  # all have looked before one writes
-    if state.is_main_process and begun:
-        rewind(out, place.step)
-    elif state.is_main_process:
-        about = {"data": data, "model": model or "nano", **told(work.records, work.parts)}
-        place.remember(recipe, work.records.ids, about)
-    if state.is_main_process:
-        events.begin(out, read_metrics(out))
-    _steps(work, recipe, place, cpu, say)
-    if state.is_main_process:
-        place.finish({"steps": work.plan.steps})
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    _report(place, state)
+    announce(say, work.parts, list(_about(work)), place.step)
+    begin(place, recipe, work.records.ids, {"data": data, "model": model or "nano", **told(work.records, work.parts)})
+    trainer, interruption = _trainer(work, recipe, place, cpu, say)
+    take_steps(trainer, interruption, place, work.plan.steps, say, write_report)
+    end(place, work.plan.steps, write_report)
     return work.trained(out)
 
 
@@ -164,21 +149,6 @@ def _prepare(data: str, model: str | None, recipe: SftRecipe, place: Place, say:
     records = survey(encoder, recipe, data, say)
     plan = schedule(recipe, len(records.ids), PartialState().num_processes)
     return Work(policy, processor, encoder, records, parts, plan)
-
-
-def _steps(work: Work, recipe: SftRecipe, place: Place, cpu: bool, say: Progress) -> None:
-    """Take the steps that are left and write the policy; KeyboardInterrupt where it was stopped before the last."""
-    trainer, interruption = _trainer(work, recipe, place, cpu, say)
-    checkpoint = place.checkpoint
-    if place.step < work.plan.steps:
-        say.stage("train", work.plan.steps - place.step)
-        with interruption.heeded():
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        if trainer.state.global_step < work.plan.steps:
-            _report(place, PartialState())
-            raise KeyboardInterrupt
-    trainer.save_model(str(place.out))
-    PartialState().wait_for_everyone()
 
 
 def survey(encoder: Encoder, recipe: SftRecipe, data: str, say: Progress) -> Records:
@@ -217,8 +187,8 @@ def content_weights(encoder: Encoder, numbers: Sequence[int], vocabulary: int, w
     replies = 0
     for number in surveyed:
         encoded = encoder.sample(number).encoded
-        for start, end in encoded.turn_spans:
-            seen[encoded.labels[start:end].unique()] += 1
+        for first, last in encoded.turn_spans:
+            seen[encoded.labels[first:last].unique()] += 1
             replies += 1
     return torch.where(seen < _COMMON * replies, weight, 1.0)
 
@@ -233,7 +203,6 @@ def _trainer(work: Work, recipe: SftRecipe, place: Place, cpu: bool, say: Progre
         say.note(f"decisions: {', '.join(map(repr, decisions.left_out))} is not one token of this policy, and left out")
     weights = content_weights(encoder, records.numbers, vocabulary, recipe.losses.content)
     weights = decisions.weighed(weights, vocabulary)
-    console = Console(say, every=max(1, plan.steps // 20))
     trainer = SftTrainer(
         work.policy,
         recipe,
@@ -243,59 +212,27 @@ def _trainer(work: Work, recipe: SftRecipe, place: Place, cpu: bool, say: Progre
         Collator(encoder),
         token_weights=weights,
         save_processor=work.processor.save_pretrained,
-        callbacks=[interruption, Figures(place.out, say), console],
+        callbacks=[interruption, Figures(place.out, say, named), Console(say, plan.steps, spoken)],
     )
-    trainer.remove_callback(PrinterCallback)
-    if state.num_processes > 1:
-        interruption.reduce = trainer.accelerator.reduce
     return trainer, interruption
 
 
 def _arguments(recipe: SftRecipe, plan: Schedule, out: Path, *, cpu: bool) -> TrainingArguments:
-    settings = recipe.optimiser
     return TrainingArguments(
-        output_dir=str(out),
-        run_name=out.name,
+        **arguments_of(recipe, out, cpu=cpu),
         max_steps=plan.steps,
         per_device_train_batch_size=plan.per_device,
         gradient_accumulation_steps=plan.accumulate,
-        learning_rate=settings.lr,
-        lr_scheduler_type=_SCHEDULES[settings.schedule],
-        warmup_steps=settings.warmup,
-        max_grad_norm=settings.clip,
-        bf16=recipe.precision == "bf16",
-        activation_checkpointing=recipe.gradient_checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False},
-        use_cpu=cpu,
-        seed=recipe.seed,
-        logging_steps=recipe.log_every,
-        save_steps=recipe.save_every,
-        save_strategy="steps",
         logging_nan_inf_filter=False,
-        report_to=list(recipe.report_to),
-        remove_unused_columns=False,
-        ddp_find_unused_parameters=True,  # a prompt encoder has parts that [SEG] does not use
-        disable_tqdm=True,
     )
 
 
-def _announce(say: Progress, work: Work, step: int) -> None:
-    """What is trained on what, before the first step."""
+def _about(work: Work) -> Iterator[str]:
+    """What is trained on, line by line."""
     records, plan = work.records, work.plan
-    for name, part in work.parts.items():
-        if part.trained:
-            say.note(f"trained {name:<16}{part.trained:>15,} of {part.total:,}")
     left_out = "".join(f", {count} {reason}" for reason, count in records.left_out.items())
-    say.note(f"records {len(records.ids)}, too long {len(records.too_long)}{left_out}")
+    yield f"records {len(records.ids)}, too long {len(records.too_long)}{left_out}"
     for name, tokens in records.too_long:
-        say.note(f"too long: {name} ({tokens} tokens)")
+        yield f"too long: {name} ({tokens} tokens)"
     spread = f"{plan.effective} records each = {plan.per_device} x {plan.accumulate} x {plan.processes}"
-    say.note(f"steps {plan.steps}, {spread} (at once x accumulated x processes)")
-    if step:
-        say.note(f"going on after step {step}")
-
-
-def _report(place: Place, state: PartialState) -> None:
-    if state.is_main_process:
-        write_report(place.out)
-    state.wait_for_everyone()
+    yield f"steps {plan.steps}, {spread} (at once x accumulated x processes)"

@@ -12,24 +12,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
 from vtscot.errors import PolicyError
 from vtscot.policy.tokens import IGNORED
-from vtscot.policy.trainable import part_of
+from vtscot.training.losses import mask_ious, mask_losses, point_generator, token_losses
+from vtscot.training.trainer import PolicyTrainer
 
 from .batching import Batches, Collator, Samples
-from .losses import mask_ious, mask_losses, point_generator, token_losses
 from .recipe import SftRecipe
-from .saving import CHECKPOINTS, SAVING, settle, unsaved
 
 TERMS: Final = ("lm", "bce", "dice", "object")
 _SUMS: Final = (*TERMS, "right", "overlap", "visible", "masks", "tokens")  # what is added up between two logs
@@ -43,11 +41,12 @@ _INPUTS: Final = (
     "frames",
     "seg_frame",
 )
-_WRAPPERS: Final = ("module.", "_fsdp_wrapped_module.", "_orig_mod.", "_checkpoint_wrapped_module.")
 
 
-class SftTrainer(Trainer):  # type: ignore[misc]
+class SftTrainer(PolicyTrainer, Trainer):  # type: ignore[misc]
     """Trains a policy on samples. `token_weights` (V,) weighs the tokens that are to be said."""
+
+    recipe: SftRecipe
 
     def __init__(
         self,
@@ -71,7 +70,6 @@ class SftTrainer(Trainer):  # type: ignore[misc]
         self.save_processor = save_processor
         self.model_accepts_loss_kwargs = True  # our losses are divided by the numbers of the whole step
         self._sums = torch.zeros(len(_SUMS), dtype=torch.float64, device=arguments.device)
-        self._folder = Path(arguments.output_dir) / CHECKPOINTS
         self._since = (0, 0.0)  # step and time of the last log
 
     def get_train_dataloader(self) -> DataLoader:
@@ -87,17 +85,6 @@ class SftTrainer(Trainer):  # type: ignore[misc]
             pin_memory=self.args.device.type == "cuda",
             generator=torch.Generator().manual_seed(0),  # unused; without one the global state would be
         )
-
-    def create_optimizer(self, model: Any = None) -> Any:
-        """AdamW with the learning rate of each part; norms and biases do not decay."""
-        if getattr(self, "optimizer", None) is None:
-            trained = self.model if model is None else model
-            settings = self.recipe.optimiser
-            groups = list(_groups(trained, settings.lr, settings.scale, settings.weight_decay))
-            fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
-            betas = (settings.beta1, settings.beta2)
-            self.optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=betas, fused=fused)
-        return self.optimizer
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | None:
         """Tokens and masks (2,) of the whole step, over all its batches and processes."""
@@ -169,48 +156,7 @@ class SftTrainer(Trainer):  # type: ignore[misc]
             told["iou"] = named["overlap"] / named["visible"]
         return told | {"tokens": named["tokens"], "seconds": now - begun}
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint beside the last one and give it its name when it is whole."""
-        step = self.state.global_step
-        try:
-            super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                settle(self._folder, step, self.recipe.keep)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise unsaved(self._folder, step, error) from error
-        self.accelerator.wait_for_everyone()
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._folder / SAVING)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """The policy with its processor; no pickled arguments beside it."""
-        if self.args.should_save:
-            folder = Path(output_dir or self.args.output_dir)
-            policy = self.accelerator.unwrap_model(self.model)
-            policy.save_pretrained(folder, state_dict=state_dict)
-            self.save_processor(folder)
-
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Weights that no one shards were loaded when the policy was; see `train.train`."""
         if self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-
-def _groups(model: torch.nn.Module, lr: float, scale: dict[str, float], decay: float) -> Iterator[dict[str, Any]]:
-    """Trained parameters by part, and by whether they decay."""
-    found: dict[tuple[str, bool], list[Any]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            found.setdefault((part_of(_plain(name)), parameter.ndim > 1), []).append(parameter)
-    for (part, matrix), parameters in found.items():
-        weight_decay = decay if matrix else 0.0
-        yield {"params": parameters, "lr": lr * scale.get(part, 1.0), "weight_decay": weight_decay, "part": part}
-
-
-def _plain(name: str) -> str:
-    """A parameter's name without those of the wrappers around the policy."""
-    for wrapper in _WRAPPERS:
-        name = name.replace(wrapper, "")
-    return name

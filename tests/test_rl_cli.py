@@ -7,12 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("trl", reason="training needs the extra `train`")
@@ -20,20 +17,16 @@ pytest.importorskip("peft", reason="training needs the extra `train`")
 
 from tests.cli import vtscot  # noqa: E402
 from tests.rl import SMALL  # noqa: E402
+from tests.training import wait_for, write_recipe  # noqa: E402
 from vtscot.policy.load import load_policy  # noqa: E402
 from vtscot.rl.recipe import shipped  # noqa: E402
-from vtscot.sft.metrics import read_metrics  # noqa: E402
+from vtscot.training.metrics import read_metrics  # noqa: E402
 
 
 def words(policy: Path, root: Path, recipe: object, out: Path) -> list[str]:
     """The command line of a training about the demo."""
     data = ["--data", "demo", "--root", root, "--split", "train", "--model", policy, "--device", "cpu"]
     return [str(word) for word in ("train", "rl", *data, "--recipe", recipe, "--out", out)]
-
-
-def write_recipe(path: Path, **changes: Any) -> Path:
-    path.write_text(yaml.safe_dump({**SMALL, **changes}))
-    return path
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -55,7 +48,7 @@ def test_every_shipped_recipe_trains(name: str, speaking_policy_folder: Path, de
 def test_a_dry_run_says_what_a_step_is_and_writes_nothing(
     speaking_policy_folder: Path, demo_root: Path, tmp_path: Path
 ) -> None:
-    recipe = write_recipe(tmp_path / "small.yaml")
+    recipe = write_recipe(tmp_path / "small.yaml", SMALL)
     line = words(speaking_policy_folder, demo_root, recipe, tmp_path / "out")
     ended = vtscot(*line, "--dry-run", "--json", timeout=600)
     assert ended.code == 0, ended.err
@@ -70,12 +63,10 @@ def test_a_dry_run_says_what_a_step_is_and_writes_nothing(
 def test_an_interruption_saves_and_prints_the_command_that_goes_on(
     speaking_policy_folder: Path, demo_root: Path, tmp_path: Path
 ) -> None:
-    recipe, out = write_recipe(tmp_path / "long.yaml", max_steps=400, save_every=1000), tmp_path / "out"
+    recipe, out = write_recipe(tmp_path / "long.yaml", SMALL, max_steps=400, save_every=1000), tmp_path / "out"
     command = [sys.executable, "-m", "vtscot", *words(speaking_policy_folder, demo_root, recipe, out)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        ends = time.monotonic() + 400
-        while time.monotonic() < ends and process.poll() is None and not (out / "metrics.jsonl").is_file():
-            time.sleep(0.05)
+        wait_for(out / "metrics.jsonl", process, 1)
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=400)
     assert process.returncode == 130, complaint
@@ -88,7 +79,7 @@ def test_an_interruption_saves_and_prints_the_command_that_goes_on(
 
 def test_two_processes_have_the_losses_of_one(speaking_policy_folder: Path, demo_root: Path, tmp_path: Path) -> None:
     """A group in each of two processes (gloo, on a CPU) against one process that accumulates both."""
-    recipe = write_recipe(tmp_path / "two.yaml", max_steps=2, mask_loss=0.0, page_every=0)
+    recipe = write_recipe(tmp_path / "two.yaml", SMALL, max_steps=2, mask_loss=0.0, page_every=0)
     alone = vtscot(*words(speaking_policy_folder, demo_root, recipe, tmp_path / "one"), timeout=600)
     assert alone.code == 0, alone.err
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "vtscot"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,17 @@ pytest.importorskip("peft", reason="training needs the extra `train`")
 from trl import GRPOTrainer  # noqa: E402
 
 from tests.rl import SMALL, make_trainer, small  # noqa: E402
+from tests.training import dying  # noqa: E402
 from vtscot.errors import FrameError, PolicyError, UsageError  # noqa: E402
 from vtscot.policy.load import load_policy  # noqa: E402
 from vtscot.policy.trainable import part_of  # noqa: E402
 from vtscot.progress import Silent  # noqa: E402
-from vtscot.rl.callbacks import Figures  # noqa: E402
 from vtscot.rl.recipe import RlRecipe  # noqa: E402
 from vtscot.rl.rolling import Generation, Roller  # noqa: E402
 from vtscot.rl.scoring import batch_of, forward  # noqa: E402
 from vtscot.rl.train import Data, train_rl  # noqa: E402
-from vtscot.sft.metrics import read_metrics  # noqa: E402
+from vtscot.rl.trainer import _unused  # noqa: E402
+from vtscot.training.metrics import read_metrics  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -241,26 +240,6 @@ def test_every_step_is_told(trained: Path, speaking_policy_folder: Path) -> None
     assert json.loads((trained / "training.json").read_text())["finished"]
 
 
-class Stop(Exception):
-    """A process that dies in the middle of a training."""
-
-
-@contextmanager
-def dying(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
-    """Raise after the figures of `step` were written: without a checkpoint, as a power cut would."""
-    written = Figures.on_log
-
-    def on_log(self: Figures, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        written(self, args, state, control, **kwargs)
-        if state.global_step == step:
-            raise Stop
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Figures, "on_log", on_log)
-        with pytest.raises(Stop):
-            yield
-
-
 def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(
     trained: Path, speaking_policy_folder: Path, demo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +299,11 @@ def test_adapters_are_their_own_reference(speaking_policy_folder: Path, demo_roo
         again = made._earlier(made.generation.rows, after.shape[1])["ref_per_token_logps"]
     assert torch.equal(again, inputs["ref_per_token_logps"])
     assert not torch.allclose(after, again)
+
+
+def test_rewards_are_never_asked_of_trl() -> None:
+    with pytest.raises(PolicyError, match=r"TRL .* asks for rewards.*pip install 'vtscot\[train\]'"):
+        _unused([])
 
 
 def test_a_policy_without_cold_start_is_refused(tiny_policy_folder: Path, demo_root: Path, tmp_path: Path) -> None:

@@ -7,11 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("accelerate", reason="training needs the extra `train`")
@@ -19,10 +17,11 @@ pytest.importorskip("peft", reason="training needs the extra `train`")
 
 from tests.cli import vtscot  # noqa: E402
 from tests.sft import SMALL  # noqa: E402
+from tests.training import wait_for, write_recipe  # noqa: E402
 from vtscot.cli.main import run  # noqa: E402
 from vtscot.policy.load import load_policy  # noqa: E402
-from vtscot.sft.metrics import read_metrics  # noqa: E402
 from vtscot.sft.recipe import shipped  # noqa: E402
+from vtscot.training.metrics import read_metrics  # noqa: E402
 
 CONFIGS = Path(__file__).resolve().parents[1] / "pipelines" / "accelerate"
 
@@ -30,11 +29,6 @@ CONFIGS = Path(__file__).resolve().parents[1] / "pipelines" / "accelerate"
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def write_recipe(path: Path, **changes: object) -> Path:
-    path.write_text(yaml.safe_dump({**SMALL, **changes}))
-    return path
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -56,20 +50,10 @@ def test_every_shipped_recipe_trains(
     assert "<svg" in Path(told["report"]).read_text()
 
 
-def wait_for(path: Path, process: subprocess.Popen[str], lines: int, seconds: float = 240) -> None:
-    """Until `path` has so many lines."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends and process.poll() is None:
-        if path.is_file() and len(path.read_text().splitlines()) >= lines:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{path.name} did not get {lines} lines: {process.stderr and process.stderr.read()}")
-
-
 def test_an_interruption_saves_and_prints_the_command_that_goes_on(
     sft_run: Path, sft_policy: Path, tmp_path: Path
 ) -> None:
-    recipe = write_recipe(tmp_path / "long.yaml", max_steps=400, save_every=1000)
+    recipe = write_recipe(tmp_path / "long.yaml", SMALL, max_steps=400, save_every=1000)
     out = tmp_path / "out"
     words = ["train", "sft", "--data", sft_run, "--model", sft_policy, "--recipe", recipe, "--out", out]
     command = [sys.executable, "-m", "vtscot", *map(str, words)]
@@ -91,7 +75,7 @@ def test_an_interruption_saves_and_prints_the_command_that_goes_on(
 def test_two_processes_have_the_losses_of_one(sft_run: Path, sft_policy: Path, tmp_path: Path) -> None:
     """Two processes with a batch each (gloo, on a CPU) against one that accumulates both."""
     still = {"trainable": {**SMALL["trainable"], "lora": {"r": 4, "alpha": 8, "dropout": 0.0}}, "max_steps": 2}
-    recipe = write_recipe(tmp_path / "still.yaml", **still)
+    recipe = write_recipe(tmp_path / "still.yaml", SMALL, **still)
     words = ["train", "sft", "--data", sft_run, "--model", sft_policy, "--recipe", recipe, "--device", "cpu"]
     alone = vtscot(*map(str, words), "--out", tmp_path / "one")
     assert alone.code == 0, alone.err

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from vtscot.sft.losses import (  # noqa: E402
+from vtscot.training.losses import (  # noqa: E402
     mask_losses,
     point_bce,
     point_dice,
@@ -17,7 +17,7 @@ from vtscot.sft.losses import (  # noqa: E402
     token_losses,
     uncertain_points,
 )
-from vtscot.sft.recipe import LossSettings  # noqa: E402
+from vtscot.training.settings import LossSettings  # noqa: E402
 
 FEW = LossSettings(points=64)
 

@@ -11,11 +11,11 @@ import pytest
 
 from tests.browser import chromium, find_chromium
 from vtscot.errors import DataError
-from vtscot.sft import events
-from vtscot.sft.curves import brief, curve, nice_ticks, smoothed
-from vtscot.sft.events import crc32c
-from vtscot.sft.metrics import append, read_metrics, rewind
 from vtscot.sft.report import MEANINGS, render_report, write_report
+from vtscot.training import events
+from vtscot.training.curves import brief, curve, nice_ticks, smoothed
+from vtscot.training.events import crc32c
+from vtscot.training.metrics import append, read_metrics, rewind
 
 TOLD: dict[str, Any] = {
     "vtscot": "0.1.0",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,16 @@ pytest.importorskip("accelerate", reason="training needs the extra `train`")
 pytest.importorskip("peft", reason="training needs the extra `train`")
 
 from tests.sft import SMALL  # noqa: E402
+from tests.training import dying  # noqa: E402
 from vtscot.budget import PRESETS  # noqa: E402
 from vtscot.errors import DataError, PolicyError, RunError, UsageError  # noqa: E402
 from vtscot.policy.load import load_policy  # noqa: E402
 from vtscot.policy.trainable import part_of  # noqa: E402
-from vtscot.sft import events  # noqa: E402
-from vtscot.sft.callbacks import Figures  # noqa: E402
-from vtscot.sft.metrics import read_metrics  # noqa: E402
 from vtscot.sft.recipe import SftRecipe  # noqa: E402
 from vtscot.sft.train import Trained, train_sft  # noqa: E402
+from vtscot.training import events  # noqa: E402
+from vtscot.training.callbacks import Figures  # noqa: E402
+from vtscot.training.metrics import read_metrics  # noqa: E402
 
 LOSSES = ("loss", "lm", "bce", "dice", "object", "accuracy", "iou", "grad_norm", "lr", "tokens")
 
@@ -75,26 +74,6 @@ def test_every_step_is_logged_with_every_term(trained: Trained) -> None:
     assert lines[-1]["loss"] < lines[0]["loss"]
     told = json.loads((trained.out / "training.json").read_text())
     assert (told["finished"], told["records"], told["steps"]) == (True, len(trained.records.ids), 6)
-
-
-class Stop(Exception):
-    """A process that dies in the middle of a training."""
-
-
-@contextmanager
-def dying(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
-    """Raise after the figures of `step` were written: without a checkpoint, as a power cut would."""
-    append = Figures.on_log
-
-    def on_log(self: Figures, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        append(self, args, state, control, **kwargs)
-        if state.global_step == step:
-            raise Stop
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Figures, "on_log", on_log)
-        with pytest.raises(Stop):
-            yield
 
 
 def test_a_resumed_training_has_the_losses_of_an_uninterrupted_one_bit_for_bit(

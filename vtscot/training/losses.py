@@ -1,4 +1,4 @@
-"""The losses of the cold start: the words of all turns, and the mask of every turn's `[SEG]`.
+"""The losses of words and masks: those of all turns, and the mask of every turn's `[SEG]`.
 
     loss = lm * LM + bce * BCE + dice * Dice + object * Object        (weights: `LossSettings`)
 
@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .recipe import LossSettings
+from .settings import LossSettings
 
 
 @dataclass(frozen=True, eq=False, slots=True)

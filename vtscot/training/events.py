@@ -16,7 +16,7 @@ from typing import Final
 
 from vtscot.files import write_bytes
 
-from .metrics import FIGURES, Line
+from .metrics import Line
 
 FILE: Final = "tensorboard/events.out.tfevents.0000000000.vtscot"
 _VERSION: Final = b"brain.Event:2"
@@ -37,9 +37,8 @@ def add(out: Path, line: Line) -> None:
 
 
 def _line(line: Line, when: float) -> bytes:
-    names = dict.fromkeys([*FIGURES, "epoch", *line])  # other stages have figures of their own
     values = b"".join(
-        _field(1, _BYTES, _sized(_value(name, float(line[name])))) for name in names if name in line and name != "step"
+        _field(1, _BYTES, _sized(_value(name, float(value)))) for name, value in line.items() if name != "step"
     )
     return _event(when, int(line["step"]), _field(5, _BYTES, _sized(values)))
 

@@ -1,8 +1,7 @@
 """The figures of a training, one JSON object per logged step in OUT/metrics.jsonl. Needs no torch.
 
-step, epoch, loss (the weighted sum), the terms lm, bce, dice and object, accuracy (of the tokens of the replies), iou
-(of visible targets, at the size of the logits; left out where a step shows none), lr, grad_norm (before clipping),
-tokens and seconds since the line before.
+Every line has step, epoch, loss, lr, grad_norm (before clipping) and seconds since the line before; the figures of
+each stage are said in its `figures`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from vtscot.errors import DataError
 from vtscot.files import write_text
 
 FILE: Final = "metrics.jsonl"
-FIGURES: Final = ("loss", "lm", "bce", "dice", "object", "accuracy", "iou", "lr", "grad_norm", "tokens", "seconds")
 Line = dict[str, Any]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,24 +17,32 @@ from transformers import TrainerCallback
 from vtscot.progress import Progress
 
 from . import events
-from .metrics import FIGURES, Line, append
+from .metrics import Line, append
 
-_NAMES = {"learning_rate": "lr"}  # Trainer's names, where ours are others
+Logs = dict[str, Any]
 
 
 class Figures(TrainerCallback):  # type: ignore[misc]
-    """Appends every log to metrics.jsonl and TensorBoard's file, and advances the progress on the main process."""
+    """Appends every log to metrics.jsonl and TensorBoard's file, and advances the progress on the main process.
 
-    def __init__(self, out: Path, say: Progress) -> None:
-        self._out, self._say = out, say
+    `named` gives the figures of a log by our names; `seconds` since the line before are added where it has none.
+    """
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+    def __init__(self, out: Path, say: Progress, named: Callable[[Logs], Line]) -> None:
+        self._out, self._say, self._named, self._since = out, say, named, time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Time counts from here."""
+        self._since = time.monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Logs | None = None, **_: Any) -> None:
         """One line for one or more steps."""
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
-        named: Line = {_NAMES.get(name, name): value for name, value in logs.items()}
-        figures: Line = {name: named[name] for name in FIGURES if name in named}
-        line: Line = {"step": state.global_step, "epoch": state.epoch, **figures}
+        line: Line = {"step": state.global_step, "epoch": state.epoch, **self._named(logs)}
+        now = time.monotonic()
+        line.setdefault("seconds", now - self._since)
+        self._since = now
         append(self._out, line)
         events.add(self._out, line)
 
@@ -44,24 +53,16 @@ class Figures(TrainerCallback):  # type: ignore[misc]
 
 
 class Console(TrainerCallback):  # type: ignore[misc]
-    """Says the figures of about twenty steps of the training."""
+    """Says the figures of about twenty of all steps; `spoken` makes the line of a step, all steps and a log."""
 
-    def __init__(self, say: Progress, every: int) -> None:
-        self._say, self._every = say, every
+    def __init__(self, say: Progress, steps: int, spoken: Callable[[int, int, Logs], str]) -> None:
+        self._say, self._every, self._spoken = say, max(1, steps // 20), spoken
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Logs | None = None, **_: Any) -> None:
         """A line now and then."""
         due = state.global_step % self._every == 0 or state.global_step in (1, state.max_steps)
         if state.is_world_process_zero and logs and "loss" in logs and due:
-            self._say.note(spoken({"step": state.global_step, **logs}, state.max_steps))
-
-
-def spoken(line: Line, steps: int) -> str:
-    """The figures of a step as one line of text."""
-    terms = "  ".join(f"{name} {line[name]:.3f}" for name in ("lm", "bce", "dice", "object"))
-    iou = f"  iou {line['iou']:.3f}" if "iou" in line else ""
-    speed = f"  {line['tokens'] / line['seconds']:,.0f} tokens/s" if line.get("seconds") else ""
-    return f"step {line['step']} of {steps}  loss {line['loss']:.3f}  {terms}  words {line['accuracy']:.3f}{iou}{speed}"
+            self._say.note(self._spoken(state.global_step, state.max_steps, logs))
 
 
 class Interruption(TrainerCallback):  # type: ignore[misc]
