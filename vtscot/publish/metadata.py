@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from vtscot.publish.digests import DIGESTS, digest_files
+
 if TYPE_CHECKING:
     from vtscot.sources.base import Licence
 
@@ -20,13 +22,20 @@ RECIPES: Final = "vtscot_recipes"
 
 @dataclass(frozen=True)
 class Shards:
-    """The files of one split of one config: paths relative to the dataset, rows and bytes."""
+    """The files of one split of one config: paths relative to the dataset, rows, bytes and digest."""
 
     config: str
     split: str
     files: tuple[str, ...]
     rows: int
     bytes: int
+    digest: str = ""
+
+    @classmethod
+    def of(cls, directory: Path, config: str, split: str, paths: Sequence[Path], rows: int) -> Shards:
+        """The shards at `paths`, as they were just written into the dataset at `directory`."""
+        names = tuple(path.relative_to(directory).as_posix() for path in paths)
+        return cls(config, split, names, rows, sum(path.stat().st_size for path in paths), digest_files(paths))
 
     @property
     def pattern(self) -> str:
@@ -53,6 +62,7 @@ def front_matter(
         "size_categories": [next((name for limit, name in SIZES if rows < limit), "n>1M")],
         "configs": _configs(shards),
         "dataset_info": _info(shards, licences),
+        **({DIGESTS: digests} if (digests := {f"{s.config}/{s.split}": s.digest for s in shards if s.digest}) else {}),
         **({RECIPES: {digest: dict(settings) for digest, settings in recipes.items()}} if recipes else {}),
     }
 

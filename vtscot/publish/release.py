@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vtscot.errors import PublishError
-from vtscot.files import write_bytes, write_text
+from vtscot.files import write_bytes
 from vtscot.publish.card import About, card_files
 from vtscot.publish.context import PublishContext, Published
 from vtscot.publish.example import Example, pick_example
@@ -111,8 +111,7 @@ def _write(directory: Path, part: tuple[str, str], records: Sequence[Record], co
 
     config, split = part
     paths = write_split(_rows(records, context), directory / config, split)
-    names = tuple(path.relative_to(directory).as_posix() for path in paths)
-    return Shards(config, split, names, len(records), sum(path.stat().st_size for path in paths))
+    return Shards.of(directory, config, split, paths, len(records))
 
 
 def _rows(records: Sequence[Record], context: PublishContext) -> Iterator[Row]:
