@@ -51,7 +51,7 @@ const shownTable = (episode, turn, shown) => {
   const never = named.filter((index) => !shown.has(index));
   if (earlier.length) lines.push(line("in earlier turns", "", earlier));
   if (never.length) lines.push(line("not shown yet", "", never));
-  return el("table", { class: "shown num" }, el("thead", {}, el("tr", {}, el("th", {}, "Shown"), el("th", {}, "Target"), el("th", {}, "“When” names"))), el("tbody", {}, lines));
+  return el("table", { class: "shown num" }, el("caption", {}, "Frames shown, and those that “When” names"), el("thead", {}, el("tr", {}, el("th", {}, "Shown"), el("th", {}, "Target"), el("th", {}, "Named"))), el("tbody", {}, lines));
 };
 
 const filmFrame = (episode, pictures, named, decoded, size, [index, role, place]) => {
@@ -66,12 +66,12 @@ const film = (episode, turn, pictures) => {
   return el("div", { class: "film", tabindex: "0", role: "group", "aria-label": `${turn.shown.length} frames shown` },
     el("div", { class: "reel" }, turn.shown.map((shown) => filmFrame(episode, pictures, named, turn.sharp.frame, turn.sharp.size, shown))));
 };
-const sharp = (turn, pictures) => {
+const sharp = (episode, turn, pictures) => {
   const { frame: index, picture, size, mask } = turn.sharp;
   const g = turn.grounding;
   const lines = [`Frame ${index}`];
   if (g) lines.push(`IoU ${fixed(g.iou)}`, `ceiling ${fixed(g.ceiling)}${g.gradable ? "" : ", too low to grade"}`, g.boxes.length ? "" : "nothing found here");
-  if (!mask) lines.push("the target is not here");
+  if (episode.spans === null) lines.push("there is no target"); else if (!mask) lines.push("the target is not here");
   return el("figure", { class: "sharp" },
     el("div", { class: "pic" }, outlined(pictures[picture], ...size, mask, `frame ${index} with the target and what was found`, g ? g.boxes : [])),
     el("figcaption", { class: "num" }, lines.filter(Boolean).map((text) => el("span", {}, text))));
@@ -92,7 +92,7 @@ const turnNode = (episode, pictures, n, shown) => {
   const said = (part) => el("div", { class: part }, el("dt", {}, PARTS[part]), el("dd", {}, withNumbers(turn.thought[part], episode, shown)));
   return el("section", { class: "turn" },
     el("h3", {}, `Turn ${n} `, el("em", {}, turn.action === "answer" ? "answers" : "looks again")),
-    film(episode, turn, pictures), sharp(turn, pictures),
+    film(episode, turn, pictures), sharp(episode, turn, pictures),
     el("div", { class: "side" }, timeline(episode, turn.window), spell(episode, turn.window),
       el("dl", {}, el("div", { class: "beside" }, said("temporal"), shownTable(episode, turn, shown)), ["spatial", "linguistic", "action"].map(said))));
 };
