@@ -70,6 +70,14 @@ def sft_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def third_party(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `tree`, a dataset whose licence keeps frames at home, and `run`, made of it; not to be changed."""
+    from tests.sft import make_third_party
+
+    return make_third_party(tmp_path_factory.mktemp("third-party"))
+
+
+@pytest.fixture(scope="session")
 def sft_policy(sft_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny policy whose tokenizer knows the words of `sft_run`."""
     pytest.importorskip("peft", reason="a policy needs the extra `train`")

@@ -36,6 +36,18 @@ def make_run(directory: Path) -> Path:
     return directory
 
 
+def make_third_party(directory: Path) -> Path:
+    """`tree`, a MeViS tree of two videos of the demo world, and `run`, made of it: its licence keeps frames at home."""
+    from vtscot.build import build
+    from vtscot.demo import write_demo
+    from vtscot.recipe import load_recipe
+
+    write_demo(directory / "tree", videos=3, seed=0, workers=1)
+    flags = {"source.root": str(directory / "tree"), "verify.segmenter": "box", "workers": 1, "limit": 16}
+    build(load_recipe("mevis", None, (), flags | {"budget": BUDGET}), directory / "run")
+    return directory
+
+
 def make_policy(directory: Path, run: Path) -> Path:
     """A tiny policy with random weights and a tokenizer of the run's texts."""
     from vtscot.policy.init import init_tiny

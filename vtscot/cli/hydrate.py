@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from vtscot.cli.progress import progress
-from vtscot.publish.athome import DIFFERENCES
+from vtscot.publish.athome import DIFFERENCES, HYDRATED
 from vtscot.publish.hydrate import Hydration, hydrate
 from vtscot.publish.locate import find_dataset
 
@@ -27,8 +27,10 @@ def hydrate_command(dataset: str, source: str, root: Path, out: Path | None, *, 
 
 
 def _beside(dataset: str) -> Path:
-    """`DATASET-hydrated` beside a folder; in the working directory for a dataset of the Hub."""
+    """`DATASET-hydrated` beside a folder, or the folder where it is hydrated; here, for a dataset of the Hub."""
     path = Path(dataset)
+    if (path / HYDRATED).is_file():
+        return path
     path = path.resolve() if path.is_dir() else Path(path.name)
     return path.with_name(f"{path.name}-hydrated")
 

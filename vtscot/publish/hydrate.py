@@ -23,7 +23,7 @@ from vtscot import __version__
 from vtscot.errors import DataError, UsageError
 from vtscot.files import write_text
 from vtscot.progress import Progress, Silent
-from vtscot.publish.athome import DIFFERENCES, HYDRATED, Home, Joined, read_home, write_home
+from vtscot.publish.athome import DIFFERENCES, Home, Joined, read_home, write_home
 from vtscot.publish.card import REJECTED
 from vtscot.publish.columns import AT_HOME, check_columns
 from vtscot.publish.joining import KINDS, DiffersError, Joiner
@@ -101,13 +101,13 @@ def hydrate(
     """Write `out` from the dataset in folder `dataset` and the copy of `source` in `root`.
 
     `name` is what the user calls the dataset. UsageError for an unknown source, one that no row is of, or an `out`
-    that holds anything but an earlier hydration; DataError for a column that is missing, a root without the source,
-    or where no row fits. Nothing is written then.
+    that holds anything but an earlier hydration of it; DataError for a column that is missing, a root without the
+    source, or where no row fits. Nothing is written then.
     """
     say = progress or Silent()
     if source not in SOURCES:
         raise UsageError(f"no source is called {source!r}; there are: {', '.join(SOURCES)}")
-    _check_out(dataset, out)
+    _check_out(dataset, out, source)
     parts = _parts(dataset)
     splits, total = _wanted(parts, source, name or str(dataset))
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -173,12 +173,23 @@ class _Work:
         return made
 
 
-def _check_out(dataset: Path, out: Path) -> None:
-    """UsageError where writing `out` would replace anything but what an earlier hydration wrote."""
-    if out.resolve() == dataset.resolve() or dataset.resolve().is_relative_to(out.resolve()):
-        raise UsageError(f"--out {out} is where the dataset is; choose another folder")
-    if out.exists() and not (out / HYDRATED).is_file():
+def _check_out(dataset: Path, out: Path, source: str) -> None:
+    """UsageError where writing `out` would replace anything but what an earlier hydration wrote, or lose a source.
+
+    A dataset that was hydrated may be its own `out`: that is how a second source is joined.
+    """
+    if not out.exists():
+        return
+    there = read_home(out) if out.is_dir() else None
+    if there is None:
         raise UsageError(f"--out {out} is there already, and not from vtscot hydrate; choose a new folder")
+    given = read_home(dataset)
+    lost = [name for name in there.sources if name != source and (given is None or name not in given.sources)]
+    if lost:
+        raise UsageError(
+            f"--out {out} has rows joined with {lost[0]}, which would be lost; to join {source} as well, hydrate that"
+            f" folder: vtscot hydrate {out} --source {source} --out {out}"
+        )
 
 
 def _parts(dataset: Path) -> list[_Part]:

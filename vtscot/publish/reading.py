@@ -86,7 +86,7 @@ def _folder(row: Row, name: str, path: str | None) -> Path:
     """The folder that holds the video's frames, from the path of one: that ends in the frame's name."""
     parts = len(Path(name).parts)
     file = Path(path or "")
-    if parts == 0 or file.with_suffix("").parts[-parts:] != Path(name).parts:
+    if parts == 0 or (*file.parts[:-1], file.stem)[-parts:] != Path(name).parts:
         raise DataError(f"row {row['id']}: the file of frame {name!r} has another name; hydrate the dataset again")
     return file.parents[parts - 1]
 
@@ -217,14 +217,14 @@ def _scan(shard: Path) -> Iterator[tuple[int, pa.Table]]:
 
 
 def _read_group(shard: Path, group: int) -> pa.Table:
-    return _columns(shard, group, list(COLUMNS))
+    return read_group(shard, group, list(COLUMNS))
 
 
 def _lacking(shard: Path, group: int) -> list[str]:
     """The source of every kept row that lacks images or masks."""
     import pyarrow.compute as pc
 
-    table = _columns(shard, group, ["source", "kept", "anno_ids", "decoded_masks", "images"])
+    table = read_group(shard, group, ["source", "kept", "anno_ids", "decoded_masks", "images"])
     targets = pc.greater(pc.list_value_length(table.column("anno_ids")), 0)
     no_masks = pc.and_(targets, pc.is_null(table.column("decoded_masks")))
     nothing = pc.or_(no_masks, pc.is_null(table.column("images")))
@@ -232,7 +232,8 @@ def _lacking(shard: Path, group: int) -> list[str]:
     return sources
 
 
-def _columns(shard: Path, group: int, names: list[str]) -> pa.Table:
+def read_group(shard: Path, group: int, names: list[str] | None) -> pa.Table:
+    """One row group of a shard with these columns (None: all)."""
     with _opened(shard) as file:
         return file.read_row_group(group, columns=names)
 
