@@ -44,6 +44,7 @@ class Hub:
     user: str = "someone"
     role: str = "write"  # of the token
     all_regular: bool = False
+    ignored: tuple[str, ...] = ()  # paths that a .gitignore leaves out
 
     def large(self, path: str) -> bool:
         return path.endswith((".parquet", ".png", ".jpg")) and not self.all_regular
@@ -273,7 +274,12 @@ class _Handler(BaseHTTPRequestHandler):
         large = self.hub.large(path)
         old = files.get(path)
         oid = None if old is None else hashlib.sha256(old).hexdigest() if large else git_oid(old)
-        return {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, "oid": oid}
+        return {
+            "path": path,
+            "uploadMode": "lfs" if large else "regular",
+            "shouldIgnore": path in self.hub.ignored,
+            "oid": oid,
+        }
 
     def _batch(self, name: str, wanted: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
         self._must_write(name, wanted.get("ref", {}).get("name", ""))

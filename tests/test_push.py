@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import shutil
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from tests.hub import CUT, TOKEN, Hub, serve_hub
+from tests.hub import CUT, CUT_AFTER, CUT_IN_BODY, TOKEN, Commit, Hub, Repo, serve_hub
 from tests.outcomes import LICENCES, all_outcomes, make_world
 from vtscot.errors import PublishError, UsageError
-from vtscot.publish import plan_push, publish, push, validate_dataset
+from vtscot.publish import Target, publish, push
+from vtscot.publish.hub import TITLE, LocalFile
+from vtscot.publish.sending import STEP_FILES, local_files, steps_of
 
 REPO = "someone/episodes"
+OLD = "demo/train-00001-of-00002.parquet"
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run")
     publish(all_outcomes(), make_world(run / "frames").context(), run)
-    return run
+    return run / "dataset"
 
 
 @pytest.fixture
-def run(published: Path, tmp_path: Path) -> Path:
-    shutil.copytree(published / "dataset", tmp_path / "run" / "dataset")
-    return tmp_path / "run"
+def dataset(published: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(published, tmp_path / "dataset"))
 
 
 @pytest.fixture
@@ -54,104 +51,288 @@ def use_hub(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setattr("huggingface_hub.utils._http.time", patient)  # retries need not wait
 
 
-def send(run: Path, repo: str = REPO, *, private: bool = False, dry_run: bool = False) -> tuple[str, list[str]]:
+def send(
+    dataset: Path,
+    target: Target | None = None,
+    *,
+    dry_run: bool = False,
+    agree: bool = True,
+    waits: list[float] | None = None,
+) -> tuple[str, list[str]]:
     said: list[str] = []
-    return push(run, repo, private=private, dry_run=dry_run, say=said.append, licences=LICENCES), said
+    waited = [] if waits is None else waits
+    url = push(
+        dataset,
+        target or Target(REPO),
+        say=said.append,
+        confirm=lambda: agree,
+        dry_run=dry_run,
+        licences=LICENCES,
+        wait=waited.append,
+    )
+    return url, said
 
 
-def files_of(run: Path) -> dict[str, bytes]:
-    root = run / "dataset"
+def files_of(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def on_main(hub: Hub) -> dict[str, bytes]:
-    """What main shows, but for the file that the Hub puts into every repository."""
-    return {path: data for path, data in hub.repos[REPO].files.items() if path != ".gitattributes"}
+def held(hub: Hub, ref: str = "main") -> dict[str, bytes]:
+    """What a ref shows, but for the file that the Hub puts into every repository."""
+    files = hub.repos[REPO].refs[ref][-1].files
+    return {path: data for path, data in files.items() if path != ".gitattributes"}
 
 
-def test_push_sends_everything_and_the_card_last(run: Path, hub: Hub) -> None:
-    url, said = send(run)
+def made(hub: Hub, ref: str) -> list[Commit]:
+    """The commits of a ref that main does not have."""
+    repo = hub.repos[REPO]
+    known = {commit.oid for commit in repo.refs["main"]}
+    return [commit for commit in repo.refs[ref] if commit.oid not in known]
+
+
+def change_card(dataset: Path, line: str = "more") -> None:
+    card = dataset / "README.md"
+    card.write_text(card.read_text() + f"\n{line}\n")
+
+
+# ---- the way ----
+
+
+def test_main_shows_all_of_it_by_one_merge_and_the_card_comes_last(dataset: Path, hub: Hub) -> None:
+    url, said = send(dataset)
     repo = hub.repos[REPO]
     assert url == f"{hub.address}/datasets/{REPO}"
-    assert on_main(hub) == files_of(run)
-    assert [commit.added for commit in repo.commits][-1] == ["README.md"]
-    assert "README.md" not in repo.commits[0].added
-    assert len(hub.uploads) == 3  # the shards go the way of large files
-    assert any("demo/train-00000-of-00001.parquet" in line for line in said)
+    assert held(hub) == files_of(dataset)
+    assert len(repo.commits) == 1  # the merge
+    assert repo.pulls[1].status == "merged"
+    assert repo.pulls[1].title == TITLE
+    *data, card = made(hub, "refs/pr/1")
+    assert card.added == ["README.md"]
+    assert all("README.md" not in commit.added for commit in data)
+    assert len(hub.uploads) == len([name for name in files_of(dataset) if hub.large(name)])
+    assert any("new        demo/train-00000-of-00001.parquet" in line for line in said)
+    assert any("(public), by a pull request that is merged" in line for line in said)
     assert not repo.private
 
 
-def test_second_push_sends_nothing_again(run: Path, hub: Hub) -> None:
-    send(run)
-    before = len(hub.repos[REPO].commits)
+def test_what_is_there_already_is_not_sent_again(dataset: Path, hub: Hub) -> None:
+    send(dataset)
     hub.uploads.clear()
-    send(run)
+    _, said = send(dataset)
     assert hub.uploads == []
-    assert len(hub.repos[REPO].commits) == before
+    assert len(hub.repos[REPO].commits) == len(hub.repos[REPO].pulls) == 1
+    assert said[-1] == "main holds all of it already"
+    assert any("of these go 0 files, 0 bytes" in line for line in said)
+    assert any("exists, public" in line for line in said)
 
 
-def test_a_cut_connection_leaves_the_card_out_and_the_next_push_goes_on(run: Path, hub: Hub) -> None:
-    hub.faults[f"POST /api/datasets/{REPO}/commit"] = CUT
-    with pytest.raises(PublishError, match=r"cannot reach .* run the same command again"):
-        send(run)
-    assert on_main(hub) == {}
-    uploaded = list(hub.uploads)
-    hub.faults.clear()
-    send(run)
-    assert hub.uploads == uploaded  # what had arrived is not sent again
-    assert on_main(hub) == files_of(run)
-
-
-def test_shards_of_an_earlier_cut_go_with_the_card(run: Path, hub: Hub) -> None:
-    send(run)
+def test_changed_data_replace_the_old_and_drop_their_shards(dataset: Path, hub: Hub) -> None:
+    send(dataset)
     repo = hub.repos[REPO]
-    repo.files["demo/train-00001-of-00002.parquet"] = b"old"
-    repo.files["notes.txt"] = b"mine"
-    (run / "dataset" / "README.md").write_text((run / "dataset" / "README.md").read_text() + "\nmore\n")
-    send(run)
-    assert repo.commits[-1].deleted == ["demo/train-00001-of-00002.parquet"]
-    assert repo.commits[-1].added == ["README.md"]
-    assert "notes.txt" in repo.files
+    repo.files |= {OLD: b"old", "assets/old.png": b"old", "notes.txt": b"mine"}
+    change_card(dataset)
+    _, said = send(dataset)
+    assert made(hub, "refs/pr/2")[-1].deleted == ["assets/old.png", OLD]
+    assert made(hub, "refs/pr/2")[-1].added == ["README.md"]
+    assert held(hub) == files_of(dataset) | {"notes.txt": b"mine"}
+    assert any(f"delete     {OLD}" in line for line in said)
+    assert any("replace    README.md" in line for line in said)
+    assert any("left as they are: .gitattributes, notes.txt" in line for line in said)
 
 
-def test_small_files_go_through_the_streaming_client_too(run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_open_request_is_left_for_others_and_merged_by_a_plain_push(dataset: Path, hub: Hub) -> None:
+    url, _ = send(dataset, Target(REPO, open_pr=True))
+    repo = hub.repos[REPO]
+    assert url == f"{hub.address}/datasets/{REPO}/discussions/1"
+    assert repo.pulls[1].status == "open"
+    assert held(hub) == {}
+    assert held(hub, "refs/pr/1") == files_of(dataset)
+    change_card(dataset)
+    assert send(dataset, Target(REPO, open_pr=True))[0] == url  # the same one, brought up to date
+    send(dataset)
+    assert repo.pulls[1].status == "merged"
+    assert held(hub) == files_of(dataset)
+
+
+def test_a_request_to_a_repository_of_others(dataset: Path, hub: Hub) -> None:
+    hub.repos["other/episodes"] = Repo(private=False)
+    with pytest.raises(PublishError, match=r"no right to write to other/episodes \(403\).* --open-pr"):
+        send(dataset, Target("other/episodes"))
+    assert hub.uploads == []
+    send(dataset, Target("other/episodes", open_pr=True))
+    assert hub.repos["other/episodes"].pulls[1].status == "open"
+
+
+def test_a_branch_leaves_main_as_it_is(dataset: Path, hub: Hub) -> None:
+    url, _ = send(dataset, Target(REPO, branch="next"))
+    assert url == f"{hub.address}/datasets/{REPO}/tree/next"
+    assert held(hub, "next") == files_of(dataset)
+    assert made(hub, "next")[-1].added == ["README.md"]
+    assert held(hub) == {}
+    assert hub.repos[REPO].pulls == {}
+    change_card(dataset)
+    send(dataset, Target(REPO, branch="next"))  # it is there now
+    assert held(hub, "next") == files_of(dataset)
+
+
+def test_the_branch_main_is_reached_like_main(dataset: Path, hub: Hub) -> None:
+    send(dataset, Target(REPO, branch="main"))
+    assert hub.repos[REPO].pulls[1].status == "merged"
+
+
+def test_private(dataset: Path, hub: Hub) -> None:
+    send(dataset, Target(REPO, private=True))
+    assert hub.repos[REPO].private
+    assert any("exists, private" in line for line in send(dataset)[1])
+
+
+def test_private_into_a_public_repository_is_refused(dataset: Path, hub: Hub) -> None:
+    send(dataset)
+    with pytest.raises(PublishError, match="exists and is public"):
+        send(dataset, Target(REPO, private=True))
+
+
+def test_a_dataset_of_another_kind_is_not_overwritten(dataset: Path, hub: Hub) -> None:
+    hub.repos[REPO] = Repo(private=False, files={"README.md": b"mine", "data/train-00000-of-00001.parquet": b"mine"})
+    with pytest.raises(PublishError, match="holds a dataset that is not vtscot's"):
+        send(dataset)
+    assert hub.repos[REPO].commits == []
+
+
+def test_small_files_go_through_the_streaming_client_too(
+    dataset: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("hf_xet")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
     hub.all_regular = True
-    send(run)
-    assert on_main(hub) == files_of(run)
-    assert hub.repos[REPO].commits[-1].added == ["README.md"]
+    send(dataset)
+    assert held(hub) == files_of(dataset)
 
 
-def test_dry_run_says_what_goes_and_sends_nothing(run: Path, hub: Hub) -> None:
-    _, said = send(run, dry_run=True)
-    assert hub.requests == []
-    for path, size in plan_push(run, REPO):
-        assert any(path in line and f"{size:,}" in line for line in said)
+def test_dry_run_says_what_would_be_done_and_changes_nothing(dataset: Path, hub: Hub) -> None:
+    _, said = send(dataset, dry_run=True)
+    assert {request.split()[0] for request in hub.requests} == {"GET"}
+    for file in local_files(dataset):
+        assert any(file.name in line and f"{file.size:,}" in line for line in said)
     assert said[-1] == "dry run: nothing was sent"
+    assert hub.repos == {}
 
 
-def test_plan_lists_every_file_once_and_the_card_last(run: Path) -> None:
-    planned = plan_push(run, REPO)
-    assert dict(planned) == {path: len(data) for path, data in files_of(run).items()}
-    assert planned[-1][0] == "README.md"
+def test_a_no_sends_nothing(dataset: Path, hub: Hub) -> None:
+    with pytest.raises(PublishError, match="nothing was sent"):
+        send(dataset, agree=False)
+    assert {request.split()[0] for request in hub.requests} == {"GET"}
 
 
-def test_private(run: Path, hub: Hub) -> None:
-    send(run, private=True)
-    assert hub.repos[REPO].private
+# ---- interruptions ----
+
+CUTS = {
+    "creating the repository": "POST /api/repos/create",
+    "opening the request": f"POST /api/datasets/{REPO}/discussions",
+    "an upload": "PUT /lfs/",
+    "the first commit": f"POST /api/datasets/{REPO}/commit",
+    "opening the draft": f"POST /api/datasets/{REPO}/discussions/1/status",
+    "the merge": f"POST /api/datasets/{REPO}/discussions/1/merge",
+}
 
 
-def test_private_into_a_public_repository_is_refused(run: Path, hub: Hub) -> None:
-    send(run)
-    with pytest.raises(PublishError, match="exists and is public"):
-        send(run, private=True)
+@pytest.mark.parametrize("name", CUTS)
+@pytest.mark.parametrize("kind", [CUT, CUT_IN_BODY])
+def test_a_cut_connection_and_a_second_run(name: str, kind: str, dataset: Path, hub: Hub) -> None:
+    hub.faults[CUTS[name]] = kind
+    with pytest.raises(PublishError, match=r"cannot reach .* run the same command again"):
+        send(dataset)
+    assert REPO not in hub.repos or held(hub) == {}
+    hub.faults.clear()
+    send(dataset)
+    assert_sent_once(dataset, hub)
+    assert len(hub.uploads) == len(set(hub.uploads))  # what had arrived is not sent again
 
+
+@pytest.mark.parametrize("name", CUTS)
+def test_an_answer_that_is_lost_is_not_asked_for_twice(name: str, dataset: Path, hub: Hub) -> None:
+    hub.faults[CUTS[name]] = (CUT_AFTER, 1)
+    send(dataset)
+    assert_sent_once(dataset, hub)
+
+
+def assert_sent_once(dataset: Path, hub: Hub) -> None:
+    """Main shows all of it by one merge of one pull request."""
+    repo = hub.repos[REPO]
+    assert held(hub) == files_of(dataset)
+    assert [pull.status for pull in repo.pulls.values()] == ["merged"]
+    assert len(repo.commits) == 1
+
+
+def test_a_push_that_stopped_between_data_and_card_is_gone_on_with(dataset: Path, hub: Hub) -> None:
+    hub.faults["POST /api/validate-yaml"] = (500, {})  # what the client does first of all with a card
+    with pytest.raises(PublishError, match="sending card"):
+        send(dataset)
+    repo = hub.repos[REPO]
+    assert held(hub) == {}
+    assert set(held(hub, "refs/pr/1")) == set(files_of(dataset)) - {"README.md"}
+    assert repo.pulls[1].status == "draft"
+    hub.faults.clear()
+    hub.requests.clear()
+    _, said = send(dataset)
+    assert "going on with pull request 1" in said
+    assert hub.requests.count(f"POST /api/datasets/{REPO}/commit/refs/pr/1") == 1  # only the card
+    assert held(hub) == files_of(dataset)
+
+
+def test_one_run_survives_what_passes(dataset: Path, hub: Hub) -> None:
+    hub.faults |= {
+        f"POST /api/datasets/{REPO}/commit": (CUT, 2),
+        f"POST /api/datasets/{REPO}/discussions/1/merge": ((503, {}), 1),
+        f"POST /api/datasets/{REPO}/discussions/1/status": ((429, {"Retry-After": "40"}), 1),
+    }
+    waits: list[float] = []
+    _, said = send(dataset, waits=waits)
+    assert held(hub) == files_of(dataset)
+    assert 41.0 in waits
+    assert any("rate limit is reached (429)" in line and "trying again in 41 s" in line for line in said)
+    assert len(hub.repos[REPO].pulls) == 1
+
+
+def test_main_that_went_on_closes_the_old_request(dataset: Path, hub: Hub) -> None:
+    send(dataset, Target(REPO, open_pr=True))
+    repo = hub.repos[REPO]
+    repo.refs["main"].append(Commit("by hand", {**repo.files, "README.md": b"by hand"}, parent=repo.sha))
+    repo.files = repo.refs["main"][-1].files
+    send(dataset)
+    assert [pull.status for pull in repo.pulls.values()] == ["closed", "merged"]
+    assert repo.pulls[1].comments == ["main has changed; pushed again from there"]
+    assert held(hub) == files_of(dataset)
+
+
+def test_requests_of_others_and_by_other_names_are_left_alone(dataset: Path, hub: Hub) -> None:
+    hub.repos[REPO] = repo = Repo(private=False)
+    repo.open_pull(TITLE, "", "stranger")
+    repo.open_pull("Fix a typo", "", "someone")
+    send(dataset)
+    assert [pull.status for pull in repo.pulls.values()] == ["draft", "draft", "merged"]
+
+
+def test_files_that_the_repository_ignores_are_missed(dataset: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "ignored", ("LICENSE.md",))
+    with pytest.raises(PublishError, match=r"does not hold LICENSE\.md as it was sent"):
+        send(dataset)
+    assert held(hub) == {}
+
+
+def test_steps_are_bounded() -> None:
+    sizes = [2**29, 2**29, 1, 2**31, *[1] * (STEP_FILES + 1)]
+    files = [LocalFile(f"{i}.parquet", Path(f"{i}"), size) for i, size in enumerate(sizes)]
+    steps = [[file.size for file in step] for step in steps_of(files)]
+    assert steps == [[2**29, 2**29], [1], [2**31], [1] * STEP_FILES, [1]]
+
+
+# ---- refusals ----
 
 FAULTS = {
-    "token refused": ("POST /api/repos/create", (401, {}), "does not accept the token"),
+    "token refused": ("GET /api/whoami-v2", (401, {}), "does not accept the token"),
     "no right to commit": (f"POST /api/datasets/{REPO}/preupload", (403, {}), "no right to write to someone/episodes"),
-    "no such repository": (
+    "repository gone": (
         f"POST /api/datasets/{REPO}/preupload",
         (404, {"X-Error-Code": "RepoNotFound"}),
         "no such repository",
@@ -161,168 +342,74 @@ FAULTS = {
         (429, {"Retry-After": "1"}),
         r"rate limit is reached \(429\); try again in 1 s",
     ),
+    "rate limit of an hour": (
+        "POST /api/repos/create",
+        (429, {"RateLimit": '"api";r=0;t=3600'}),
+        r"rate limit is reached \(429\); try again in 3600 s",
+    ),
     "server error": (f"POST /api/datasets/{REPO}/commit", (500, {}), r"a problem of its own \(500\)"),
     "upload refused": ("PUT /lfs/", (403, {}), "no right to write"),
+    "conflict": (f"POST /api/datasets/{REPO}/discussions/1/merge", (409, {}), "somebody else changed"),
+    "bad request": (f"POST /api/datasets/{REPO}/discussions", (400, {}), r"the Hub refuses it \(400\)"),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_refusals_are_one_line_that_says_what_to_do(name: str, run: Path, hub: Hub) -> None:
+def test_refusals_are_one_line_that_says_what_to_do(name: str, dataset: Path, hub: Hub) -> None:
     start, answer, message = FAULTS[name]
     hub.faults[start] = answer
     with pytest.raises(PublishError, match=message) as caught:
-        send(run)
+        send(dataset)
     assert "\n" not in str(caught.value)
     assert TOKEN not in str(caught.value)
+    assert REPO not in hub.repos or held(hub) == {}
 
 
-def test_another_ones_namespace(run: Path, hub: Hub) -> None:
+def test_another_ones_namespace(dataset: Path, hub: Hub) -> None:
     with pytest.raises(PublishError, match="no right to write to other/episodes"):
-        send(run, "other/episodes")
+        send(dataset, Target("other/episodes"))
 
 
-@pytest.mark.parametrize("name", ["a/b/c", "name", "a b/c", "https://hub/a/b"])
-def test_a_name_that_is_no_repository(run: Path, hub: Hub, name: str) -> None:
-    with pytest.raises(UsageError, match="user/name"):
-        send(run, name)
+def test_a_token_that_may_only_read(dataset: Path, hub: Hub) -> None:
+    hub.role = "read"
+    with pytest.raises(PublishError, match="the token may only read, and has no right to write"):
+        send(dataset)
+
+
+TARGETS = {
+    "three names": (Target("a/b/c"), "user/name"),
+    "one name": (Target("name"), "user/name"),
+    "a space": (Target("a b/c"), "user/name"),
+    "an address": (Target("https://hub/a/b"), "user/name"),
+    "a ref": (Target(REPO, branch="refs/pr/1"), "no name of a branch"),
+    "a way out": (Target(REPO, branch="a/../b"), "no name of a branch"),
+    "branch and request": (Target(REPO, branch="b", open_pr=True), "give one"),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_targets_that_cannot_be(name: str, dataset: Path, hub: Hub) -> None:
+    target, message = TARGETS[name]
+    with pytest.raises(UsageError, match=message):
+        send(dataset, target)
     assert hub.requests == []
 
 
-def test_no_token(run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_token(dataset: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     with pytest.raises(PublishError, match="no Hugging Face token: run `hf auth login`"):
-        send(run)
+        send(dataset)
     assert hub.requests == []
+    assert send(dataset, dry_run=True)[1][-1] == "dry run: nothing was sent"
 
 
-def test_network_down(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_network_down(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         use_hub(monkeypatch, f"http://127.0.0.1:{closed.getsockname()[1]}")
         with pytest.raises(PublishError, match="cannot reach http://127"):
-            send(run)
-
-
-def test_a_run_without_dataset(tmp_path: Path) -> None:
-    with pytest.raises(PublishError, match="holds no dataset; run `vtscot build"):
-        send(tmp_path)
-
-
-# ---- what may not be published ----
-
-
-def test_a_fresh_dataset_is_fit(run: Path) -> None:
-    assert validate_dataset(run / "dataset") == []
-    assert validate_dataset(run / "dataset", LICENCES) == []
-
-
-def edit(run: Path, config: str, change: Any) -> None:
-    """Rewrite the rows of a config by hand, keeping the schema."""
-    path = run / "dataset" / config / "train-00000-of-00001.parquet"
-    table = pq.read_table(path)
-    rows = table.to_pylist()
-    change(rows)
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
-
-
-def with_images(rows: list[dict[str, Any]]) -> None:
-    rows[0]["images"] = [{"bytes": b"jpeg", "path": None}] * len(rows[0]["frames"])
-
-
-def with_masks_called_free(rows: list[dict[str, Any]]) -> None:
-    rows[0] |= {"redistributable": True, "track": ["abc"]}
-
-
-EDITS = {
-    "frames of a third party": ("mevis", with_images, "images of a source whose licence"),
-    "masks of a third party": ("mevis", with_masks_called_free, "track of a source whose licence"),
-    "another licence": ("mevis", lambda rows: rows[0].update(licence="mit"), "it states licence 'mit'"),
-    "unknown source": ("demo", lambda rows: rows[0].update(source="who"), "source 'who' is not known"),
-    "an image too few": ("demo", lambda rows: rows[0]["images"].pop(), "image placeholders, but"),
-    "local path in a name": (
-        "demo",
-        lambda rows: rows[0]["frames"][0].update(name="/home/me/1.jpg"),
-        "path of this machine",
-    ),
-    "local path in a thought": (
-        "demo",
-        lambda rows: rows[0]["messages"][2]["content"][0].update(text="see /home/me/x.jpg"),
-        "path of this machine: /home/me/x.jpg",
-    ),
-    "secret": (
-        "demo",
-        lambda rows: rows[0].update(teacher="openai:" + "sk-" + "a1" * 12),
-        "looks like a secret: sk-a1a",
-    ),
-    "rows gone": ("demo", lambda rows: rows.pop(), "README.md states 5 rows, the files hold 4"),
-}
-
-
-@pytest.mark.parametrize("name", EDITS)
-def test_rows_that_may_not_go(name: str, run: Path, hub: Hub) -> None:
-    config, change, message = EDITS[name]
-    edit(run, config, change)
-    assert any(message in problem for problem in validate_dataset(run / "dataset", LICENCES))
-    with pytest.raises(PublishError, match="is not fit to be published"):
-        send(run)
-    assert hub.requests == []
-
-
-def test_frames_that_the_rows_call_private_are_seen_without_knowing_the_sources(run: Path) -> None:
-    edit(run, "mevis", with_images)
-    assert any("images of a source" in problem for problem in validate_dataset(run / "dataset"))
-
-
-def drop_column(directory: Path) -> None:
-    path = directory / "demo" / "train-00000-of-00001.parquet"
-    pq.write_table(pq.read_table(path).drop_columns(["plan"]), path)
-
-
-def retype_column(directory: Path) -> None:
-    path = directory / "demo" / "train-00000-of-00001.parquet"
-    table = pq.read_table(path)
-    place = table.schema.get_field_index("seed")
-    pq.write_table(table.set_column(place, "seed", table.column("seed").cast(pa.string())), path)
-
-
-FILES = {
-    "column missing": (drop_column, "column 'plan' is missing"),
-    "column of another type": (retype_column, "column 'seed' is string, not int64"),
-    "truncated": (
-        lambda d: (d / "demo" / "train-00000-of-00001.parquet").write_bytes(b"PAR1"),
-        "not a parquet file that can be read",
-    ),
-    "frames beside it": (lambda d: (d / "00000.jpg").write_bytes(b"jpeg"), "00000.jpg is no part of a dataset"),
-    "link": (lambda d: (d / "LICENSE.md").unlink() or (d / "LICENSE.md").symlink_to("/etc/hostname"), "is a link"),
-    "shard that no config names": (
-        lambda d: shutil.copy(d / "demo" / "train-00000-of-00001.parquet", d / "demo" / "extra.parquet"),
-        "demo/extra.parquet: no config of README.md names it",
-    ),
-    "shard gone": (lambda d: (d / "mevis" / "train-00000-of-00001.parquet").unlink(), "no file matches"),
-    "card gone": (lambda d: (d / "README.md").unlink(), "holds no README.md"),
-    "card without metadata": (lambda d: (d / "README.md").write_text("# hello\n"), "no YAML metadata"),
-    "card of nonsense": (
-        lambda d: (d / "README.md").write_text("---\nconfigs: 3\n---\n"),
-        "README.md lists no config",
-    ),
-    "token in the card": (
-        lambda d: (d / "README.md").write_text((d / "README.md").read_text() + "hf_" + "ab" * 12),
-        "README.md: what looks like a secret: hf_aba",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_files_that_may_not_go(name: str, run: Path) -> None:
-    change, message = FILES[name]
-    change(run / "dataset")
-    problems = validate_dataset(run / "dataset", LICENCES)
-    assert any(message in problem for problem in problems), problems
-
-
-def test_publish_does_not_load_the_client() -> None:
-    heavy = ("huggingface_hub", "pyarrow", "cv2", "jinja2", "datasets")
-    code = f"import sys, vtscot.publish; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+            send(dataset)
+        _, said = send(dataset, dry_run=True)
+    assert any(line.startswith("what is there is not known: ") for line in said)
+    assert said[-1] == "dry run: nothing was sent"

@@ -1,17 +1,14 @@
-"""`vtscot inspect` and `vtscot push`: what can be done with a run that was built."""
+"""`vtscot inspect`: a run that was built, as a page."""
 
 from __future__ import annotations
 
 import webbrowser
-from functools import partial
 from pathlib import Path
 
 import typer
 
 from vtscot.build import republish
 from vtscot.cli.progress import progress
-from vtscot.publish import push
-from vtscot.sources.registry import SOURCES
 
 
 def inspect_command(run: Path, *, show: bool) -> None:
@@ -21,11 +18,3 @@ def inspect_command(run: Path, *, show: bool) -> None:
     typer.echo(str(summary.published.report))
     if show and not webbrowser.open(summary.published.report.resolve().as_uri()):
         typer.echo("no browser could be opened; open the file yourself", err=True)
-
-
-def push_command(run: Path, repo: str, *, private: bool, dry_run: bool) -> None:
-    """Upload the dataset of a run."""
-    licences = {name: source.licence for name, source in SOURCES.items()}
-    say = partial(typer.echo, err=True)
-    url = push(run, repo, private=private, dry_run=dry_run, say=say, licences=licences)
-    typer.echo(url)

@@ -5,8 +5,8 @@ come about: what it needs besides them is in `PublishContext`.
 """
 
 from vtscot.publish.context import PublishContext, Published
-from vtscot.publish.hub import plan_push, push
 from vtscot.publish.release import publish
+from vtscot.publish.sending import Target, push
 from vtscot.publish.validate import validate_dataset
 
-__all__ = ["PublishContext", "Published", "plan_push", "publish", "push", "validate_dataset"]
+__all__ = ["PublishContext", "Published", "Target", "publish", "push", "validate_dataset"]

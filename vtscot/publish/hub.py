@@ -1,173 +1,222 @@
-"""The way to the Hub: check, say what goes, upload the data, then the card in a commit of its own.
+"""A dataset repository of the Hub, as a push sees it: what is there, its pull requests, and commits onto a ref.
 
-What is visible is what the card names, so a push that breaks off before the card leaves the old dataset in place,
-and running it again uploads only what is missing. Shards of an earlier push that the new card does not name go with
-the card's commit.
+Nothing here decides what is sent; `push` does. Every call either does what it says or raises HubError.
 """
 
 from __future__ import annotations
 
-import fnmatch
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from vtscot.errors import PublishError, UsageError
-from vtscot.publish.validate import validate_dataset
+from vtscot.errors import PublishError
+from vtscot.publish.digests import file_digest, git_digest
+from vtscot.publish.hub_errors import LOG_IN, HubError, endpoint, explained, status_of
 
 if TYPE_CHECKING:
-    from vtscot.sources.base import Licence
+    from huggingface_hub import HfApi
 
-CARD: Final = "README.md"
-SHARDS: Final = "*/*-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9].parquet"
-_REPO: Final = re.compile(r"[\w.-]+/[\w.-]+")
-LOG_IN: Final = "run `hf auth login`, or set HF_TOKEN"
-
-
-def plan_push(run: Path, repo: str) -> list[tuple[str, int]]:
-    """(path in `repo`, bytes) of everything that goes, in the order in which it goes: the card last."""
-    directory = _dataset(run)
-    paths = sorted(path for path in directory.rglob("*") if path.is_file())
-    planned = [(path.relative_to(directory).as_posix(), path.stat().st_size) for path in paths]
-    if not planned:
-        raise PublishError(f"{directory} is empty: nothing to push to {repo}; run `vtscot build` first")
-    return sorted(planned, key=lambda item: item[0] == CARD)
+TITLE: Final = "VTS-CoT dataset (vtscot push)"
+"""Title of the pull requests of a push, by which a second run finds that of the first."""
+STALE: Final = re.compile(r"[^/]+/[^/]+-\d{5}-of-\d{5}\.parquet|assets/[^/]+\.(png|jpe?g|svg)")
+"""Files that an earlier push may have left: those of them that the new dataset does not have go with its card."""
+_ANSWER: Final = 600.0  # seconds without a byte before a connection counts as dead; a merge may take a while
+_CONNECT: Final = 60.0
 
 
-def push(
-    run: Path,
-    repo: str,
-    *,
-    private: bool,
-    dry_run: bool,
-    say: Callable[[str], None],
-    licences: Mapping[str, Licence] | None = None,
-) -> str:
-    """Upload the dataset of `run` to the dataset repository `repo` ("user/name"); returns its address.
+@dataclass(frozen=True)
+class LocalFile:
+    """A file of the dataset: its path in the repository, where it lies, its bytes."""
 
-    Raises UsageError for another kind of name, PublishError where the dataset is not fit to be published or the Hub
-    refuses it.
-    """
-    if not _REPO.fullmatch(repo):
-        raise UsageError(f"--repo {repo!r} is not of the form user/name")
-    directory = _dataset(run)
-    if problems := validate_dataset(directory, licences):
-        for problem in problems:
-            say(f"  {problem}")
-        raise PublishError(f"{directory} is not fit to be published: {problems[0]}{_and_more(len(problems) - 1)}")
-    planned = plan_push(run, repo)
-    for path, size in planned:
-        say(f"  {size:>12,} bytes  {path}")
-    total = sum(size for _, size in planned)
-    say(f"{len(planned)} files, {total:,} bytes, to {_endpoint()}/datasets/{repo}{' (private)' if private else ''}")
-    if dry_run:
-        say("dry run: nothing was sent")
-        return f"{_endpoint()}/datasets/{repo}"
-    return _upload(directory, repo, [path for path, _ in planned], private=private, say=say)
+    name: str
+    path: Path
+    size: int
+
+    @cached_property
+    def sha256(self) -> str:
+        return file_digest(self.path).hex()
+
+    @cached_property
+    def git_oid(self) -> str:
+        return git_digest(self.path)
 
 
-def _dataset(run: Path) -> Path:
-    directory = run / "dataset"
-    if not directory.is_dir():
-        raise PublishError(f"{run} holds no dataset; run `vtscot build --run {run}` first")
-    return directory
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of the repository; `sha256` is that of a large one, `oid` the git id of any other."""
+
+    size: int
+    oid: str
+    sha256: str | None
+
+    def same(self, file: LocalFile) -> bool:
+        """Whether it holds what the local file holds."""
+        if self.sha256 is not None:
+            return self.size == file.size and self.sha256 == file.sha256
+        return self.size == file.size and self.oid == file.git_oid
 
 
-def _and_more(count: int) -> str:
-    return "" if count == 0 else f" (and {count} more)"
+Tree = dict[str, RemoteFile]
 
 
-def _endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+@dataclass(frozen=True)
+class State:
+    """What is on main: its newest commit, whether the repository is private, its files, whether vtscot wrote them."""
+
+    head: str
+    private: bool
+    files: Tree
+    own: bool
 
 
-def _upload(directory: Path, repo: str, names: list[str], *, private: bool, say: Callable[[str], None]) -> str:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+@dataclass(frozen=True)
+class Request:
+    """A pull request: its number, whether it is a draft still, its address."""
 
-    token = get_token()
-    if token is None:
-        raise PublishError(f"no Hugging Face token: {LOG_IN}")
-    api = HfApi(endpoint=_endpoint(), token=token, library_name="vtscot")
-    with _explained(repo, "creating the repository"):
-        url = str(api.create_repo(repo, repo_type="dataset", private=private or None, exist_ok=True))
-        _check_visibility(api, repo, private)
-    say("sending the data")
-    with _explained(repo, "sending the data"):
-        api.upload_folder(
-            repo_id=repo,
-            repo_type="dataset",
-            folder_path=directory,
-            ignore_patterns=[CARD],
-            commit_message="Data",
-        )
-    say("sending the card")
-    with _explained(repo, "sending the card"):
-        old = [name for name in api.list_repo_files(repo, repo_type="dataset") if fnmatch.fnmatch(name, SHARDS)]
-        card = CommitOperationAdd(path_in_repo=CARD, path_or_fileobj=directory / CARD)
-        stale = [CommitOperationDelete(path_in_repo=name) for name in sorted(set(old) - set(names))]
-        api.create_commit(repo, [card, *stale], repo_type="dataset", commit_message="Card")
-    say(f"done: {url}")
-    return url
+    num: int
+    draft: bool
+    url: str
+
+    @property
+    def ref(self) -> str:
+        return f"refs/pr/{self.num}"
 
 
-def _check_visibility(api: Any, repo: str, private: bool) -> None:
-    if private and not api.dataset_info(repo).private:
-        raise PublishError(f"{repo} exists and is public: make it private on the Hub, or push without --private")
+class Repository:
+    """The dataset repository `name` ("user/name"), seen with the user's token, or without one."""
+
+    def __init__(self, name: str) -> None:
+        from huggingface_hub import HfApi, get_token
+
+        self.name = name
+        self.token = get_token()
+        self._api: HfApi = HfApi(endpoint=endpoint(), token=self.token or False, library_name="vtscot")
+        self._kind: dict[str, Any] = {"repo_id": name, "repo_type": "dataset"}
+
+    @property
+    def url(self) -> str:
+        return f"{endpoint()}/datasets/{self.name}"
+
+    def look(self) -> State | None:
+        """What is on main; None where there is no such repository, or none to be seen with this token."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        with explained(self.name, "reading what is there"):
+            try:
+                info = self._api.dataset_info(self.name)
+            except RepositoryNotFoundError as error:
+                if self.token is not None and status_of(error) == 401:
+                    raise
+                return None
+        own = "vtscot" in (info.tags or ())
+        return State(str(info.sha), bool(info.private), self.tree(str(info.sha)), own)
+
+    def tree(self, revision: str) -> Tree:
+        """The files at a branch, a pull request or a commit."""
+        from huggingface_hub import RepoFile
+
+        with explained(self.name, "listing what is there"):
+            entries = list(self._api.list_repo_tree(**self._kind, recursive=True, revision=revision))
+        return {
+            entry.path: RemoteFile(entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs else None)
+            for entry in entries
+            if isinstance(entry, RepoFile)
+        }
+
+    def login(self) -> str:
+        """The name of the token's user; PublishError where there is no token, or one that may only read."""
+        if self.token is None:
+            raise PublishError(f"no Hugging Face token: {LOG_IN}")
+        with explained(self.name, "checking the token"):
+            told = self._api.whoami()
+        role = ((told.get("auth") or {}).get("accessToken") or {}).get("role")
+        if role == "read":
+            raise PublishError(
+                f"the token may only read, and has no right to write to {self.name}; {LOG_IN} with one that may write"
+            )
+        return str(told["name"])
+
+    def create(self, *, private: bool) -> None:
+        """Make the repository; nothing where it is there already."""
+        with explained(self.name, "creating the repository"):
+            self._api.create_repo(**self._kind, private=private or None, exist_ok=True)
+
+    def check_write(self) -> None:
+        """Raises where the token may not write, before anything is sent."""
+        with explained(self.name, "asking for the right to write"):
+            self._api.auth_check(**self._kind, write=True)
+
+    def branch(self, name: str) -> None:
+        """Make the branch from main; nothing where it is there already."""
+        with explained(self.name, f"creating the branch {name}"):
+            self._api.create_branch(**self._kind, branch=name, exist_ok=True)
+
+    def unfinished(self, author: str) -> Request | None:
+        """The newest pull request of an earlier push by `author` that is neither merged nor closed."""
+        with explained(self.name, "looking for an unfinished push"):
+            for one in self._api.get_repo_discussions(**self._kind, discussion_type="pull_request"):
+                if (one.title, one.author) == (TITLE, author) and one.status in ("draft", "open"):
+                    return Request(one.num, one.status == "draft", one.url)
+        return None
+
+    def follows(self, request: Request, head: str) -> bool:
+        """Whether a pull request was made from what is on main now, so that merging it loses nothing of main."""
+        with explained(self.name, f"comparing pull request {request.num} with main"):
+            return any(
+                commit.commit_id == head for commit in self._api.list_repo_commits(**self._kind, revision=request.ref)
+            )
+
+    def open_request(self, description: str) -> Request:
+        """A new pull request, a draft and empty."""
+        with explained(self.name, "opening a pull request"):
+            one = self._api.create_pull_request(**self._kind, title=TITLE, description=description)
+        return Request(one.num, one.status == "draft", one.url)
+
+    def set_status(self, request: Request, *, opened: bool, comment: str | None = None) -> None:
+        """Open a draft for review, or close a pull request."""
+        status: Literal["open", "closed"] = "open" if opened else "closed"
+        with explained(self.name, f"setting pull request {request.num} to {status}"):
+            self._api.change_discussion_status(
+                **self._kind, discussion_num=request.num, new_status=status, comment=comment
+            )
+
+    def merge(self, request: Request) -> None:
+        """Merge an open pull request into main."""
+        with explained(self.name, f"merging pull request {request.num}"):
+            self._api.merge_pull_request(**self._kind, discussion_num=request.num)
+
+    def commit(self, ref: str, files: Sequence[LocalFile], deleted: Sequence[str], message: str) -> None:
+        """Upload `files` and commit them onto `ref`, with the deletions; what the Hub has already is not sent again."""
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        with explained(self.name, f"sending {message.lower()}"):
+            added = [CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=file.path) for file in files]
+            self._api.preupload_lfs_files(**self._kind, additions=added, revision=ref, free_memory=False)
+            gone = [CommitOperationDelete(path_in_repo=name) for name in deleted]
+            self._api.create_commit(**self._kind, operations=[*added, *gone], revision=ref, commit_message=message)
 
 
 @contextmanager
-def _explained(repo: str, doing: str) -> Iterator[None]:
-    """Turn what the client raises into one line that says what to do."""
+def impatient_client() -> Iterator[None]:
+    """Let the client give up a connection that is dead; by itself it would wait for ever."""
     import httpx2
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
 
+    def client() -> httpx2.Client:
+        made = default_client_factory()
+        made.timeout = httpx2.Timeout(_ANSWER, connect=_CONNECT)
+        return made
+
+    set_client_factory(client)
     try:
         yield
-    except HFValidationError as error:
-        raise PublishError(f"{repo!r} is no name of a repository (user/name): {_line(error)}") from error
-    except (httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:
-        raise PublishError(f"{doing} to {repo} failed: {_explain(error, repo)}") from error
+    finally:
+        set_client_factory(default_client_factory)
 
 
-def _explain(error: BaseException, repo: str) -> str:
-    import httpx2
-
-    for cause in _causes(error):
-        response = getattr(cause, "response", None)
-        if response is not None:
-            return _status(response, cause, repo)
-        if isinstance(cause, httpx2.TimeoutException):
-            return f"{_endpoint()} did not answer in time; run the same command again to go on"
-        if isinstance(cause, (httpx2.TransportError, ConnectionError)):
-            return f"cannot reach {_endpoint()} ({_line(cause)}); run the same command again to go on"
-    return _line(error)
-
-
-def _status(response: Any, error: BaseException, repo: str) -> str:
-    code = response.status_code
-    if code == 401:
-        return f"the Hub does not accept the token (401); {LOG_IN}"
-    if code == 403:
-        return f"the token has no right to write to {repo} (403); use a token with write access, or another --repo"
-    if code == 404:
-        return f"no such repository, or no right to see it (404); check the name in --repo {repo}"
-    if code == 429:
-        wait = response.headers.get("Retry-After")
-        return f"the Hub's rate limit is reached (429); try again {f'in {wait} s' if wait else 'later'}"
-    if code >= 500:
-        return f"the Hub has a problem of its own ({code}); run the same command again later"
-    return f"the Hub refuses it ({code}): {_line(error)}"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+__all__ = ["HubError", "LocalFile", "RemoteFile", "Repository", "Request", "State", "Tree", "impatient_client"]

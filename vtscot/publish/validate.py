@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from vtscot.publish.columns import AT_HOME, FEATURES, arrow_schema
+from vtscot.publish.digests import DIGESTS, digest_files
+from vtscot.publish.leaks import leaks, leaves_root
+from vtscot.publish.pictures import ASSET, image_kind, is_raster, picture_problems
 
 if TYPE_CHECKING:
     from vtscot.sources.base import Licence
 
-SECRET: Final = re.compile(
-    r"\b(sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16})\b"
-)
-LOCAL: Final = re.compile(
-    r"(?:^|[\s\"'`(=:,])(?:file://)?(/(?:home|Users|root|tmp|mnt|media|srv|opt|var|private|work|data|scratch)/[^\s\"'`)]+"
-    r"|[A-Za-z]:\\[^\s\"'`)]+)"
-)
 ALLOWED: Final = frozenset({"README.md", "LICENSE.md"})
+SHARD: Final = re.compile(r"[\w.-]+/\w+-\d{5}-of-\d{5}\.parquet")
 SHOWN: Final = 20
 
 
@@ -37,9 +36,14 @@ def validate_dataset(directory: Path, licences: Mapping[str, Licence] | None = N
     if metadata is None:
         return [f"{directory / 'README.md'}: no YAML metadata between two lines of ---"]
     problems = [*_stray_files(directory), *_texts(directory), *_counts(directory, metadata)]
+    if not any(metadata.get(key) for key in ("license", "licence")):
+        problems.append("README.md states no licence")
+    free = False
     for path in sorted(directory.rglob("*.parquet")):
-        problems += [f"{path.relative_to(directory)}: {problem}" for problem in _shard(path, licences)]
-    return problems
+        found = _Shard(licences)
+        problems += [f"{path.relative_to(directory)}: {problem}" for problem in found.problems(path)]
+        free = free or found.free
+    return [*problems, *_pictures(directory, free)]
 
 
 def _metadata(path: Path) -> dict[str, Any] | None:
@@ -58,58 +62,80 @@ def _stray_files(directory: Path) -> Iterator[str]:
         name = path.relative_to(directory).as_posix()
         if path.is_symlink():
             yield f"{name} is a link; only plain files are published"
-        elif path.is_file() and name not in ALLOWED and not name.endswith(".parquet"):
+        elif path.is_file() and name not in ALLOWED and not SHARD.fullmatch(name) and not ASSET.fullmatch(name):
             yield f"{name} is no part of a dataset; move it away"
 
 
 def _texts(directory: Path) -> Iterator[str]:
     for name in sorted(ALLOWED):
         if (directory / name).is_file():
-            yield from (
-                f"{name}: {problem}"
-                for problem in _leaks((directory / name).read_text(encoding="utf-8", errors="replace"))
-            )
+            text = (directory / name).read_text(encoding="utf-8", errors="replace")
+            yield from (f"{name}: {problem}" for problem in leaks(text))
 
 
-def _leaks(text: str) -> Iterator[str]:
-    if match := SECRET.search(text):
-        yield f"what looks like a secret: {match[1][:6]}..."
-    if match := LOCAL.search(text):
-        yield f"a path of this machine: {match[1][:60]}"
+def _pictures(directory: Path, free: bool) -> Iterator[str]:
+    """Pictures of the card; `free` is whether any row is of a source whose frames may be passed on."""
+    card = (directory / "README.md").read_text(encoding="utf-8", errors="replace")
+    for path in sorted((directory / "assets").glob("*")):
+        name = path.relative_to(directory).as_posix()
+        if path.is_symlink() or not path.is_file() or not ASSET.fullmatch(name):
+            continue  # `_stray_files` names it
+        if name not in card:
+            yield f"{name}: README.md does not show it; move it away"
+        if is_raster(name) and not free:
+            yield f"{name}: no source of this dataset allows to pass on its frames; only drawings (.svg) may go"
+        yield from (f"{name}: {problem}" for problem in picture_problems(path))
 
 
 def _counts(directory: Path, metadata: dict[str, Any]) -> Iterator[str]:
-    """Rows of every split against the card, and shards that no split of the card names."""
+    """Rows, bytes and digest of every split against the card, and shards that no split of the card names."""
+    digests: dict[str, Any] = found if isinstance(found := metadata.get(DIGESTS), dict) else {}
     stated = _stated(metadata)
     named: set[Path] = set()
-    for (config, split), (pattern, rows) in stated.items():
-        paths = sorted(directory.glob(pattern)) if pattern else []
+    for (config, split), part in stated.items():
+        paths = sorted(directory.glob(part.pattern)) if part.pattern else []
         named.update(paths)
-        found = sum(map(_rows_of, paths))
+        where = f"config {config!r}, split {split!r}"
         if not paths:
-            yield f"config {config!r}, split {split!r}: no file matches {pattern!r}"
-        elif found != rows:
-            yield f"config {config!r}, split {split!r}: README.md states {rows} rows, the files hold {found}"
+            yield f"{where}: no file matches {part.pattern!r}"
+            continue
+        rows, size = sum(map(_rows_of, paths)), sum(path.stat().st_size for path in paths)
+        digest = digests.get(f"{config}/{split}")
+        if rows != part.rows:
+            yield f"{where}: README.md states {part.rows} rows, the files hold {rows}"
+        elif size != part.bytes:
+            yield f"{where}: README.md states {part.bytes} bytes, the files hold {size}: they were changed after it"
+        elif digest is not None and digest != digest_files(paths):
+            yield f"{where}: the files are not those that README.md was written for: they were changed after it"
     if not stated:
         yield "README.md lists no config: there is nothing to publish"
     for path in sorted(set(directory.rglob("*.parquet")) - named):
         yield f"{path.relative_to(directory)}: no config of README.md names it"
 
 
-def _stated(metadata: dict[str, Any]) -> dict[tuple[str, str], tuple[str, int | None]]:
-    """(config, split) -> (pattern of its files, stated rows); whatever has another form counts as not stated."""
-    rows = {
-        (info.get("config_name"), split.get("name")): split.get("num_examples")
+@dataclass(frozen=True)
+class _Stated:
+    """What a card says of one split: the pattern of its files ("" for none that may be), rows and bytes."""
+
+    pattern: str
+    rows: int | None
+    bytes: int | None
+
+
+def _stated(metadata: dict[str, Any]) -> dict[tuple[str, str], _Stated]:
+    """What the card says by (config, split); whatever has another form counts as not stated."""
+    infos = {
+        (info.get("config_name"), split.get("name")): split
         for info in _dicts(metadata.get("dataset_info"))
         for split in _dicts(info.get("splits"))
     }
     return {
-        (str(config.get("config_name")), str(part.get("split"))): (
-            _safe_pattern(part.get("path")),
-            rows.get((config.get("config_name"), part.get("split"))),
+        (str(config.get("config_name")), str(part.get("split"))): _Stated(
+            _safe_pattern(part.get("path")), info.get("num_examples"), info.get("num_bytes")
         )
         for config in _dicts(metadata.get("configs"))
         for part in _dicts(config.get("data_files"))
+        for info in [infos.get((config.get("config_name"), part.get("split")), {})]
     }
 
 
@@ -133,22 +159,39 @@ def _rows_of(path: Path) -> int:
         return 0  # `_shard` says what is wrong with the file
 
 
-def _shard(path: Path, licences: Mapping[str, Licence] | None) -> list[str]:
-    """Problems of one shard; a file with many of one kind would drown the rest, so the first ones stand for all."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+@dataclass
+class _Shard:
+    """One shard as it is judged; `free` tells afterwards whether a row's source allows to pass on its frames."""
 
-    try:
-        with pq.ParquetFile(path) as file:
-            problems = list(_schema(file.schema_arrow))
-            if not problems:
-                columns = [name for name in FEATURES if name != "images"]
-                for group in range(file.num_row_groups):
-                    problems += _rows(file, group, columns, licences)
-    except (pa.ArrowException, OSError) as error:
-        return [f"not a parquet file that can be read: {' '.join(str(error).split())}"]
-    more = len(problems) - SHOWN
-    return problems if more <= 0 else [*problems[:SHOWN], f"and {more} more problems"]
+    licences: Mapping[str, Licence] | None
+    free: bool = False
+
+    def problems(self, path: Path) -> list[str]:
+        """Problems of the shard; a file with many of one kind would drown the rest, so the first ones stand for all."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(path) as file:
+                problems = [*_schema(file.schema_arrow), *_footer(file.metadata.metadata or {})]
+                if not problems:
+                    for group in range(file.num_row_groups):
+                        problems += self._rows(file, group)
+        except (pa.ArrowException, OSError) as error:
+            return [f"not a parquet file that can be read: {' '.join(str(error).split())}"]
+        more = len(problems) - SHOWN
+        return problems if more <= 0 else [*problems[:SHOWN], f"and {more} more problems"]
+
+    def _rows(self, file: Any, group: int) -> Iterator[str]:
+        """Rows of one group; of the images only their first bytes and names are looked at."""
+        columns = [name for name in FEATURES if name != "images"]
+        pictures = file.read_row_group(group, columns=["images"]).column("images")
+        for row, images in zip(file.read_row_group(group, columns=columns).to_pylist(), pictures, strict=True):
+            count = len(images) if images.is_valid else None
+            checks = (_row_licence(row, count, self.licences), _row_images(row, count), _row_text(row))
+            for problem in (*chain.from_iterable(checks), *_row_pictures(images)):
+                yield f"row {row['id']}: {problem}"
+            self.free = self.free or _free(row, self.licences)
 
 
 def _schema(schema: Any) -> Iterator[str]:
@@ -163,28 +206,42 @@ def _schema(schema: Any) -> Iterator[str]:
             yield f"column {name!r} is not part of the schema"
 
 
-def _rows(file: Any, group: int, columns: list[str], licences: Mapping[str, Licence] | None) -> Iterator[str]:
-    """Rows of one group. Images are not read: how many a row has is told by the lengths of the column."""
-    import pyarrow.compute as pc
+def _footer(metadata: Mapping[bytes, bytes]) -> Iterator[str]:
+    """What a writer put beside the rows, such as the machine it ran on; the schema is there twice anyway."""
+    for key, value in metadata.items():
+        if key != b"ARROW:schema":
+            yield from leaks(value.decode("utf-8", errors="replace"))
 
-    counts = pc.list_value_length(file.read_row_group(group, columns=["images"]).column("images")).to_pylist()
-    for row, images in zip(file.read_row_group(group, columns=columns).to_pylist(), counts, strict=True):
-        for problem in (*_row_licence(row, images, licences), *_row_images(row, images), *_row_text(row)):
-            yield f"row {row['id']}: {problem}"
+
+def _row_pictures(images: Any) -> Iterator[str]:
+    """Embedded frames: pictures by their first bytes, without names of this machine."""
+    for image in images if images.is_valid else ():
+        data, name = image["bytes"].as_buffer(), image["path"].as_py()
+        if data is None or image_kind(data[:8].to_pybytes()) is None:
+            yield "an image that is neither JPEG nor PNG"
+            return
+        if name and (leaves_root(name) or any(leaks(name))):
+            yield f"a path of this machine: {name[:60]}"
+            return
+
+
+def _free(row: dict[str, Any], licences: Mapping[str, Licence] | None) -> bool:
+    if licences is None:
+        return bool(row["redistributable"])
+    licence = licences.get(row["source"])
+    return licence is not None and licence.redistributable
 
 
 def _row_licence(row: dict[str, Any], images: int | None, licences: Mapping[str, Licence] | None) -> Iterator[str]:
-    free = bool(row["redistributable"])
     if licences is not None:
         licence = licences.get(row["source"])
         if licence is None:
             yield f"source {row['source']!r} is not known"
             return
-        if (licence.id, licence.redistributable) != (row["licence"], free):
+        if (licence.id, licence.redistributable) != (row["licence"], bool(row["redistributable"])):
             yield f"it states licence {row['licence']!r}, its source has {licence.id!r}"
-        free = licence.redistributable
     kept = [name for name in AT_HOME if (images if name == "images" else row[name]) is not None]
-    if not free and kept:
+    if kept and not _free(row, licences):
         yield f"{', '.join(kept)} of a source whose licence does not allow to pass them on"
 
 
@@ -198,10 +255,10 @@ def _row_images(row: dict[str, Any], images: int | None) -> Iterator[str]:
 
 def _row_text(row: dict[str, Any]) -> Iterator[str]:
     for name in [*(frame["name"] for frame in row["frames"]), row["video"]]:
-        if name.startswith(("/", "\\")) or ".." in name.split("/") or re.match(r"[A-Za-z]:\\", name):
+        if leaves_root(name):
             yield f"a path of this machine: {name[:60]}"
-    for text in _strings({key: value for key, value in row.items() if key not in AT_HOME}):
-        yield from _leaks(text)
+    texts = _strings({key: value for key, value in row.items() if key not in AT_HOME})
+    yield from leaks("\n".join(texts))  # one search: a row holds hundreds of strings
 
 
 def _strings(value: object) -> Iterable[str]:
