@@ -24,6 +24,7 @@ from vtscot.cli.options import (
     TeacherName,
     recipe_of,
     run_directory,
+    taught_recipe,
 )
 
 
@@ -57,20 +58,20 @@ def build(
     """
     from vtscot.cli.build import build_command
 
-    resolved = recipe_of(
+    resolved = taught_recipe(
         source,
         root,
         split,
         recipe,
         assignments,
-        teacher__name=teacher,
-        teacher__model=model,
-        teacher__base_url=base_url,
-        teacher__concurrency=concurrency,
-        teacher__batch=batch or None,
-        teacher__max_cost=max_cost,
-        limit=limit,
-        seed=seed,
+        teacher,
+        model,
+        base_url,
+        concurrency,
+        max_cost,
+        limit,
+        seed,
+        batch=batch,
     )
     directory = run_directory(run, resolved)
     build_command(resolved, directory, dry_run=dry_run, update=update, only_failed=only_failed, as_json=as_json)
@@ -99,19 +100,8 @@ def preview(
     """
     from vtscot.cli.preview import preview_command
 
-    resolved = recipe_of(
-        source,
-        root,
-        split,
-        recipe,
-        assignments,
-        teacher__name=teacher,
-        teacher__model=model,
-        teacher__base_url=base_url,
-        teacher__concurrency=concurrency,
-        teacher__max_cost=max_cost,
-        limit=limit,
-        seed=seed,
+    resolved = taught_recipe(
+        source, root, split, recipe, assignments, teacher, model, base_url, concurrency, max_cost, limit, seed
     )
     preview_command(resolved, run_directory(run, resolved), count, as_json=as_json)
 
@@ -231,18 +221,3 @@ def inspect(
     from vtscot.cli.runs import inspect_command
 
     inspect_command(run, show=not no_open)
-
-
-def push(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
-    repo: Annotated[str, typer.Option("--repo", help="Dataset repository on the Hub.", metavar="USER/NAME")],
-    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and say what would be sent.")] = False,
-) -> None:
-    """Upload a dataset to the Hugging Face Hub.
-
-    Validates it first and shows what goes; the card goes last.
-    """
-    from vtscot.cli.runs import push_command
-
-    push_command(run, repo, private=private, dry_run=dry_run)

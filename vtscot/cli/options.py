@@ -45,8 +45,8 @@ SamplingSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of what i
 PropagateFrom = Annotated[
     str, typer.Option("--propagate-from", help="The frame that was looked at (decoded), or that the answer names.")
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, ...")]
-Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or auto.", metavar="NAME")]
+Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 
 
@@ -67,6 +67,40 @@ def recipe_of(
         "source.split": split,
     }
     return load_recipe(source, recipe, assignments or (), where | dotted)
+
+
+def taught_recipe(
+    source: str | None,
+    root: Path | None,
+    split: str | None,
+    recipe: Path | None,
+    assignments: list[str] | None,
+    teacher: str | None,
+    model: str | None,
+    base_url: str | None,
+    concurrency: int | None,
+    max_cost: float | None,
+    limit: int | None,
+    seed: int | None,
+    *,
+    batch: bool = False,
+) -> Recipe:
+    """The recipe of a command that may ask a teacher; what `batch` leaves False, the recipe decides."""
+    return recipe_of(
+        source,
+        root,
+        split,
+        recipe,
+        assignments,
+        teacher__name=teacher,
+        teacher__model=model,
+        teacher__base_url=base_url,
+        teacher__concurrency=concurrency,
+        teacher__max_cost=max_cost,
+        teacher__batch=batch or None,
+        limit=limit,
+        seed=seed,
+    )
 
 
 def run_directory(run: Path | None, recipe: Recipe) -> Path:

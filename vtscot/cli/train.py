@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtscot.cli.options import AsJson, Assignments, Root, Split
+from vtscot.cli.options import AsJson, Assignments, Device, Root, Split
 from vtscot.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,29 +20,32 @@ if TYPE_CHECKING:
 train = typer.Typer(help="Train a policy.", no_args_is_help=True, rich_markup_mode=None)
 _NEEDED = ("torch", "transformers", "peft", "accelerate")
 
+Out = Annotated[Path, typer.Option("--out", help="Folder of the trained policy; new or empty.", metavar="DIR")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")]
+ReportTo = Annotated[
+    list[str] | None, typer.Option("--report-to", help="Also log to wandb or trackio.", metavar="NAME")
+]
+Begun = Annotated[str | None, typer.Option("--model", help="Policy to begin with [default: nano].", metavar="DIR|ID")]
+StageSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of whatever is drawn.", metavar="N")]
+
+
+def _recipe(default: str) -> Any:
+    return typer.Option("--recipe", help=f"Shipped recipe or a file [default: {default}].", metavar="NAME|FILE")
+
 
 @train.command("sft")
 def sft(
     data: Annotated[
         str, typer.Option("--data", help="Run, folder of a dataset, or a dataset's id on the Hub.", metavar="DATA")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the trained policy; new or empty.", metavar="DIR")],
-    model: Annotated[
-        str | None, typer.Option("--model", help="Policy to begin with [default: nano].", metavar="DIR|ID")
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", help="Shipped recipe or a file [default: sft_tiny].", metavar="NAME|FILE"),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    out: Out,
+    model: Begun = None,
+    recipe: Annotated[str | None, _recipe("sft_tiny")] = None,
+    resume: Resume = False,
     assignments: Assignments = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of order, points and adapters.", metavar="N")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.", metavar="NAME")] = "auto",
-    report_to: Annotated[
-        list[str] | None, typer.Option("--report-to", help="Also log to wandb or trackio.", metavar="NAME")
-    ] = None,
+    seed: StageSeed = None,
+    device: Device = "auto",
+    report_to: ReportTo = None,
     as_json: AsJson = False,
 ) -> None:
     """Cold start: supervised training on kept episodes.
@@ -52,44 +56,30 @@ def sft(
     from vtscot.sft.recipe import load_sft_recipe
 
     resolved = load_sft_recipe(recipe, assignments or (), {"seed": seed, "report_to": report_to or None})
-    _need(_NEEDED, "train")
-    _need(tuple(resolved.report_to), None)
-    from transformers.utils import logging
-
+    _ready(_NEEDED, resolved.report_to)
     from vtscot.sft.train import train_sft
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
     with progress() as say:
         trained = train_sft(data, model, resolved, out, resume=resume, device=device, progress=say)
-    if _main_process():
-        typer.echo(json.dumps(trained.json()) if as_json else "\n".join(_lines(trained)))
-    _leave()
+    _tell(trained.json(), _lines(trained), as_json=as_json)
 
 
 @train.command("rl")
 def rl(
     data: Annotated[str, typer.Option("--data", help="Run, or a source with --root and --split.", metavar="DATA")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the trained policy; new or empty.", metavar="DIR")],
+    out: Out,
     root: Root = None,
     split: Split = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Policy after its cold start [default: nano].", metavar="DIR|ID")
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", help="Shipped recipe or a file [default: rl_tiny].", metavar="NAME|FILE"),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    model: Begun = None,
+    recipe: Annotated[str | None, _recipe("rl_tiny")] = None,
+    resume: Resume = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Shapes, memory and one rollout; trains and writes nothing.")
     ] = False,
     assignments: Assignments = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of order and rollouts.", metavar="N")] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.", metavar="NAME")] = "auto",
-    report_to: Annotated[
-        list[str] | None, typer.Option("--report-to", help="Also log to wandb or trackio.", metavar="NAME")
-    ] = None,
+    seed: StageSeed = None,
+    device: Device = "auto",
+    report_to: ReportTo = None,
     as_json: AsJson = False,
 ) -> None:
     """Reinforcement: GRPO over rollouts of several turns, with SEG-aware logit calibration.
@@ -101,62 +91,58 @@ def rl(
     from vtscot.rl.recipe import load_rl_recipe
 
     resolved = load_rl_recipe(recipe, assignments or (), {"seed": seed, "report_to": report_to or None})
-    _need((*_NEEDED, "trl", "datasets"), "train")
-    _need(tuple(resolved.report_to), None)
-    from transformers.utils import logging
-
+    _ready((*_NEEDED, "trl", "datasets"), resolved.report_to)
     from vtscot.rl.dry import rehearse
     from vtscot.rl.train import Data, train_rl
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
     asked = Data(data, root, split)
     with progress() as say:
         if dry_run:
             found = rehearse(asked, model, resolved, device=device, progress=say)
         else:
             trained = train_rl(asked, model, resolved, out, resume=resume, device=device, progress=say)
-    if not _main_process():
-        return
     if dry_run:
-        typer.echo(json.dumps(found.json()) if as_json else "\n".join(found.lines()))
+        _tell(found.json(), found.lines(), as_json=as_json)
     else:
-        typer.echo(json.dumps(trained.json()) if as_json else "\n".join(_reinforced(trained)))
+        _tell(trained.json(), _reinforced(trained), as_json=as_json)
 
 
 def _reinforced(trained: reinforcement.Trained) -> list[str]:
-    figures = trained.json()
-    return [
-        "",
-        f"steps    {trained.steps:,} about {figures['queries']:,} queries",
-        f"trained  {sum(figures['trained'].values()):,} of {figures['parameters']:,} parameters",
-        f"policy   {trained.out}",
-        f"report   {figures['report']}",
-    ]
+    return _summary(f"{trained.steps:,} about {trained.json()['queries']:,} queries", trained.json())
 
 
 def _lines(trained: Trained) -> list[str]:
     figures = trained.json()
+    return _summary(f"{trained.steps:,} ({trained.epochs:.2f} epochs of {figures['records']:,} records)", figures)
+
+
+def _summary(steps: str, figures: dict[str, Any]) -> list[str]:
     return [
         "",
-        f"steps    {trained.steps:,} ({trained.epochs:.2f} epochs of {figures['records']:,} records)",
+        f"steps    {steps}",
         f"trained  {sum(figures['trained'].values()):,} of {figures['parameters']:,} parameters",
-        f"policy   {trained.out}",
+        f"policy   {figures['policy']}",
         f"report   {figures['report']}",
     ]
 
 
-def _leave() -> None:
-    """Take leave of the other processes, where there are any: a process that just ends may keep them waiting."""
+def _tell(figures: dict[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
+    """The first process speaks; then all take leave of each other: one that just ends may keep others waiting."""
     from accelerate import PartialState
 
+    if PartialState().is_main_process:
+        typer.echo(json.dumps(figures) if as_json else "\n".join(lines))
     PartialState().destroy_process_group()
 
 
-def _main_process() -> bool:
-    from accelerate import PartialState
+def _ready(packages: tuple[str, ...], trackers: tuple[str, ...]) -> None:
+    """UsageError where something is not installed; transformers is told to be silent."""
+    _need(packages, "train")
+    _need(trackers, None)
+    from transformers.utils import logging
 
-    return bool(PartialState().is_main_process)
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def _need(packages: tuple[str, ...], extra: str | None) -> None:
