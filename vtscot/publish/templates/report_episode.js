@@ -51,7 +51,7 @@ const shownTable = (episode, turn, shown) => {
   const never = named.filter((index) => !shown.has(index));
   if (earlier.length) lines.push(line("in earlier turns", "", earlier));
   if (never.length) lines.push(line("not shown yet", "", never));
-  return el("table", { class: "shown num" }, el("caption", {}, "Frames shown, and those that “When” names"), el("thead", {}, el("tr", {}, el("th", {}, "Shown"), el("th", {}, "Target"), el("th", {}, "Named"))), el("tbody", {}, lines));
+  return el("table", { class: "shown num" }, el("caption", {}, "What was visible"), el("thead", {}, el("tr", {}, el("th", {}, "Shown"), el("th", {}, "Target"), el("th", { title: "frames that “When” names" }, "Named"))), el("tbody", {}, lines));
 };
 
 const filmFrame = (episode, pictures, named, decoded, size, [index, role, place]) => {
