@@ -75,4 +75,5 @@ def lines(done: Regrouped) -> list[str]:
         *([f"  and {more:,} more; --json names all"] if more > 0 else []),
         "",
         f"dataset  {done.out / 'dataset'}",
+        f"report   {done.out / 'report.html'}",
     ]

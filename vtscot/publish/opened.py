@@ -20,7 +20,7 @@ from vtscot.publish.columns import arrow_schema, check_columns
 from vtscot.publish.figures import Counted
 from vtscot.publish.locate import find_dataset
 from vtscot.publish.metadata import read_metadata, read_recipes, stated_rows
-from vtscot.publish.reading import SHARD, read_columns, read_schema
+from vtscot.publish.reading import SHARD, read_columns, read_group, read_schema
 from vtscot.publish.rows import Row
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class RowReader:
     """Whole rows of entries, as plain data; a few row groups stay in memory."""
 
     def __init__(self) -> None:
-        self._group = lru_cache(maxsize=GROUPS)(_read_group)
+        self._group = lru_cache(maxsize=GROUPS)(_whole_group)
 
     def row(self, entry: Entry) -> Row:
         """All columns of the row, images as the bytes they are."""
@@ -125,11 +125,8 @@ class RowReader:
         return map(self.row, entries)
 
 
-def _read_group(shard: Path, group: int) -> pa.Table:
-    for number, table in enumerate(read_columns(shard, None)):
-        if number == group:
-            return table
-    raise DataError(f"{shard} was changed while it was read")
+def _whole_group(shard: Path, group: int) -> pa.Table:
+    return read_group(shard, group, None)
 
 
 def _shards(directory: Path) -> list[Path]:
@@ -162,7 +159,8 @@ def in_row(row: Row, where: Path, read: Callable[[], T]) -> T:
     try:
         return read()
     except (DataError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise DataError(f"{where}: row {str(row.get('id'))[:120]}: {error}; was it edited by hand?") from error
+        what = " ".join(str(error).split())[:300]
+        raise DataError(f"{where}: row {str(row.get('id'))[:120]}: {what}; was it edited by hand?") from error
 
 
 def _entry(row: Row, shard: Path, group: int, offset: int) -> Entry:

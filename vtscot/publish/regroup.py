@@ -1,7 +1,7 @@
 """Rows of datasets put together anew: `merge` of several datasets, `split` of one by video.
 
 Rows are moved as they are, images included; names of splits, card, licences and figures are made anew. The result is
-`OUT/dataset/` (and its report), which push, stats, hydrate, export and train take as they take a run.
+`OUT/dataset/` with `OUT/report.html`, which push, stats, hydrate, export and train take as they take a run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vtscot.publish.card import About, card_files
 from vtscot.publish.figures import Figures, row_figures
 from vtscot.publish.metadata import REJECTED, Shards
 from vtscot.publish.opened import Dataset, Entry, RowReader, differing_column
-from vtscot.publish.restored import example_of
+from vtscot.publish.restored import context_of, example_of, outcome_of
 from vtscot.sources.base import Licence
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Regrouped:
         return {
             "out": str(self.out),
             "dataset": str(self.out / "dataset"),
+            "report": str(self.out / "report.html"),
             "parts": rows,
             "rows": sum(part.rows for part in self.shards),
             "duplicates": [
@@ -207,6 +208,7 @@ def _write(
         ]
         for path, content in card_files(shards, numbers, about, example).items():
             write_bytes(fresh / path, content)
+        _write_report([entry for entry, _ in chosen], numbers, about, reader, fresh.parent)
         if out.exists():
             out.rmdir()
         fresh.parent.rename(out)
@@ -245,6 +247,15 @@ def _write_part(
     config, name = part
     paths = write_split(rows(), directory / config, name, schema)
     return Shards.of(directory, config, name, paths, len(entries))
+
+
+def _write_report(entries: Sequence[Entry], numbers: Figures, about: About, reader: RowReader, directory: Path) -> None:
+    from vtscot.publish.report import write_report
+
+    ordered = sorted(entries, key=lambda entry: entry.id)
+    settings = {key: value for recipe in about.recipes.values() for key, value in recipe.items()}
+    context = context_of(ordered, about.licences, settings, reader)
+    write_report([outcome_of(entry, reader) for entry in ordered], numbers, context, directory)
 
 
 def _licences(entries: Sequence[Entry], known: Licences) -> dict[str, Licence]:
