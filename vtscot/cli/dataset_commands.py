@@ -51,6 +51,10 @@ def export(
     ] = None,
     min_turns: Annotated[int, typer.Option("--min-turns", min=1, help="Leave out shorter episodes.", metavar="N")] = 1,
     rejected: Annotated[bool, typer.Option("--rejected", help="Rejected episodes as well.")] = False,
+    mask_dict: Annotated[
+        Path | None,
+        typer.Option("--mask-dict", help="Write the masks as well, as the released loader reads them.", metavar="FILE"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write episodes in a form that others read.
@@ -67,6 +71,7 @@ def export(
         root=root,
         rejected=rejected,
         min_turns=min_turns,
+        mask_dict=mask_dict,
         as_json=as_json,
     )
 

@@ -16,6 +16,7 @@ from vtscot.cli.progress import progress
 from vtscot.errors import DataError, UsageError
 from vtscot.interchange import Exported, Imported, detect, export, findings, import_released
 from vtscot.interchange.adopting import check_place, verified, write_imported
+from vtscot.interchange.exporting import RELEASED
 from vtscot.interchange.items import open_copy, open_items
 from vtscot.interchange.losses import LOSSES, NOTES
 from vtscot.recipe import Recipe
@@ -32,12 +33,14 @@ def export_command(
     root: Path | None,
     rejected: bool,
     min_turns: int,
+    mask_dict: Path | None,
     as_json: bool,
 ) -> None:
     """Write the episodes of a run or a dataset, and print what was written, refused and lost."""
-    with progress() as say, open_items(name, rejected=rejected, root=root, source=source) as items:
+    images = format not in RELEASED
+    with progress() as say, open_items(name, rejected=rejected, images=images, root=root, source=source) as items:
         say.stage("export")
-        result = export(items, format, out, min_turns=min_turns)
+        result = export(items, format, out, min_turns=min_turns, mask_dict=mask_dict)
         for record, rule, detail in result.refused:
             say.note(f"refused  {record}: {rule}: {detail}")
     if as_json:

@@ -15,6 +15,7 @@ from vtscot.files import whole_file, write_text
 from vtscot.interchange.chat import DATASET_INFO, sharegpt_record, trl_record
 from vtscot.interchange.items import Found, Item, Lost, shown
 from vtscot.interchange.losses import Refused
+from vtscot.interchange.masks import Masks, open_masks
 from vtscot.interchange.pictures import Pictures
 from vtscot.interchange.released import bracketed, released_query, released_record, short_windows
 
@@ -26,6 +27,7 @@ _ALWAYS: Final = {
     "trl": ("identity", "masks", "selections", "verdict"),
 }
 """What a format never has a place for."""
+RELEASED: Final = ("videoseg-o3", "videoseg-o3-rl")
 
 
 @dataclass
@@ -41,12 +43,27 @@ class Exported:
     info: dict[str, Any] | None = None  # the entry for a dataset_info.json that was there already
 
 
-def export(items: Iterable[Found], format: str, path: Path, *, min_turns: int = 1) -> Exported:  # noqa: A002
-    """Write `items` to `path` as `format`. UsageError for an unknown format or a path that does not suit it."""
+def export(
+    items: Iterable[Found],
+    format: str,  # noqa: A002
+    path: Path,
+    *,
+    min_turns: int = 1,
+    mask_dict: Path | None = None,
+) -> Exported:
+    """Write `items` to `path` as `format`, and the masks of their objects to `mask_dict` as MeViS has them.
+
+    UsageError for an unknown format or a path that does not suit it, DataError where nothing can be written.
+    """
     if format not in WRITERS:
         raise UsageError(f"no format {format!r} to write; there are {', '.join(WRITERS)}")
+    if mask_dict is not None and format not in RELEASED:
+        raise UsageError(f"masks are written beside {' and '.join(RELEASED)}; {format} has no use for them")
     result = Exported(path)
-    WRITERS[format](_Selected(items, format, min_turns, result), path, result)
+    with open_masks(mask_dict) as masks:
+        WRITERS[format](_Selected(items, format, min_turns, result, masks), path, result)
+    if mask_dict is not None:
+        result.files.append(mask_dict)
     return result
 
 
@@ -66,6 +83,7 @@ class _Selected:
     format: str
     min_turns: int
     result: Exported
+    masks: Masks
 
     def records(self, make: Callable[[Item], Record]) -> Iterator[Record]:
         for item in self.items:
@@ -74,6 +92,8 @@ class _Selected:
                 yield self._counted(item, make)
             except Refused as refused:
                 self.result.refused.append((name, refused.rule, refused.detail))
+            except DataError as error:  # a frame, a mask or a whole copy that cannot be read
+                self.result.refused.append((name, "unreadable", str(error)))
         if not self.result.written:
             raise nothing_written(self.result)
 
@@ -83,6 +103,7 @@ class _Selected:
         if len(item.episode.turns) < self.min_turns:
             raise Refused("few-turns", f"{len(item.episode.turns)} of {self.min_turns} turns")
         record = make(item)
+        self.masks.add(item)
         self.result.written += 1
         self.result.losses.update(_losses(item, self.format))
         self.result.notes.update(_notes(item, self.format))
@@ -115,7 +136,7 @@ def _write_rl(selected: _Selected, path: Path, result: Exported) -> None:
 
 
 def _rl_record(item: Item) -> Record:
-    track = item.track()
+    track = item.target()
     visible = [] if track is None else track.visible.tolist()
     return released_query(item.query, item.names(), visible)
 

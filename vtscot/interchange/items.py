@@ -31,7 +31,8 @@ class Item:
     episode: Episode
     free: bool  # whether its licence allows to pass on its frames
     names: Callable[[], tuple[str, ...]]  # of all frames of the video
-    track: Callable[[], MaskTrack | None]  # of all targets together
+    target: Callable[[], MaskTrack | None]  # all objects together
+    track: Callable[[str], MaskTrack]  # one object, by its anno_id
     jpeg: Callable[[int], bytes]
 
 
@@ -41,7 +42,7 @@ class Lost:
 
     id: str
     detail: str
-    rule: str = "broken-row"
+    rule: str
 
 
 Found = Item | Lost
@@ -64,7 +65,8 @@ class Copy:
             episode=episode,
             free=self.source.licence.redistributable,
             names=lambda: self.index.videos[query.video].frames,
-            track=lambda: self.index.target(query),
+            target=lambda: self.index.target(query),
+            track=self.index.track,
             jpeg=lambda n: self.jpeg(query.video, frames[n].index, frames[n].max_pixels),
         )
 
@@ -88,10 +90,13 @@ def open_copy(name: str, root: Path, split: str, index: Path) -> Copy:
 
 
 @contextmanager
-def open_items(name: str, *, rejected: bool, root: Path | None, source: str | None) -> Iterator[Iterator[Found]]:
-    """The kept episodes of a run or a dataset, in the order of their ids; with `rejected` those as well.
+def open_items(
+    name: str, *, rejected: bool = False, images: bool = True, root: Path | None = None, source: str | None = None
+) -> Iterator[Iterator[Found]]:
+    """The kept episodes of a run, in the order of their ids, or of a dataset, in its order; `rejected`: those as well.
 
-    `root` is the user's copy of `source`, from which rows are completed. DataError for no run and no dataset.
+    `root` is the user's copy of `source`, from which rows are completed; without `images` those of rows are not read.
+    DataError for no run and no dataset.
     """
     from vtscot.interchange.rows import Copies, row_items
 
@@ -99,7 +104,9 @@ def open_items(name: str, *, rejected: bool, root: Path | None, source: str | No
         yield _run_items(Path(name), rejected)
         return
     with tempfile.TemporaryDirectory(prefix="vtscot-") as scratch:
-        yield row_items(find_dataset(name), rejected, Copies(root, source, Path(scratch)))
+        directory = find_dataset(name)
+        copies = Copies(directory, root, source, Path(scratch))
+        yield row_items(directory, copies, rejected=rejected, images=images)
 
 
 def _run_items(directory: Path, rejected: bool) -> Iterator[Found]:

@@ -38,6 +38,7 @@ REFUSALS: Final[dict[str, str]] = {
     "no-masks": "the row holds no masks: give --root, hydrate it, or export the run",
     "broken-row": "the row of the dataset holds no episode",
     "left-source": "its video is no longer in the source of the run",
+    "unreadable": "a frame, a mask or the source itself cannot be read",
     "other-source": "the row is of another source than the one that --root holds",
     "changed-source": "the source under --root has no such video, or other frames in it",
 }
