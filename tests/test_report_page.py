@@ -218,6 +218,18 @@ def test_thoughts_stand_beside_what_was_visible(page: Page) -> None:
     assert page.run(there) == [6, 11, 17, 20, 22, 28, 33, 39]
 
 
+def test_masks_that_are_not_at_hand_are_no_missing_target(browser: Page, world: World, tmp_path: Path) -> None:
+    outcomes = [graded(MEADOW, "0", "ring", 1), graded(MEADOW, "1", "no ring", 1, target=False)]
+    context = replace(world.context(), tracks=lambda query: None)
+    report = write_report(outcomes, figures(outcomes), context, tmp_path)
+    states = "[...document.querySelectorAll('.shown tbody td:nth-child(2)')].map(cell => cell.textContent)"
+    for exp_id, told in (("0", "masks not at hand"), ("1", "no target")):
+        page = fresh(browser, report, f"#{MEADOW}/{exp_id}")
+        wait(page, THERE)
+        assert told in page.run(states)
+        assert ("no target" in page.run("document.querySelector('article .meta').textContent")) == (exp_id == "1")
+
+
 def test_the_graded_frame_is_in_sight_in_its_film(page: Page) -> None:
     page.resize(390, 844, phone=True)
     visit(page, f"#{HIDDEN}")

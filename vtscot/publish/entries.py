@@ -48,12 +48,13 @@ def entry(record: Record, sizes: Sizes, album: Album, context: PublishContext) -
     episode, verdict = record.episode, record.verdict
     track = context.tracks(record.query)
     graded = {grounding.turn: grounding for grounding in verdict.groundings}
-    strip = _Strip(record.query.video_id, sizes, album, track)
+    strip = _Strip(record.query.video_id, sizes, album, track, context.boxes)
     return {
         "frames": episode.num_frames,
         "grader": grader(verdict),
         "teacher": record.provenance.teacher,
-        "spans": None if track is None else [list(span) for span in track.spans()],
+        "target": bool(record.query.anno_ids),
+        "spans": _spans(record, track),
         "checks": [_plain_check(check.model_dump()) for check in verdict.checks],
         "turns": [strip.turn(episode, i, graded.get(i)) for i in range(len(episode.turns))],
     }
@@ -73,6 +74,15 @@ def raw_answers(answers: Sequence[RawAnswer]) -> list[list[Any]]:
     return [[one.turn, one.question, one.attempt, SECRET.sub("***", one.body)] for one in answers]
 
 
+def _spans(record: Record, track: MaskTrack | None) -> list[list[int]] | None:
+    """Where the target is visible, None where there is none; as mined, where the masks are not at hand."""
+    if track is not None:
+        return [list(span) for span in track.spans()]
+    if not record.query.anno_ids:
+        return None
+    return [[fact.start, fact.end] for fact in record.plan.facts if fact.kind == "visible"]
+
+
 def _plain_check(check: Data) -> Data:
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in check.items()}
 
@@ -80,8 +90,8 @@ def _plain_check(check: Data) -> Data:
 class _Strip:
     """The turns of one episode as the page draws them."""
 
-    def __init__(self, video: str, sizes: Sizes, album: Album, track: MaskTrack | None) -> None:
-        self._video, self._sizes, self._album, self._track = video, sizes, album, track
+    def __init__(self, video: str, sizes: Sizes, album: Album, track: MaskTrack | None, boxes: bool) -> None:
+        self._video, self._sizes, self._album, self._track, self._boxes = video, sizes, album, track, boxes
 
     def turn(self, episode: Episode, number: int, grounding: Grounding | None) -> Data:
         turn, observation = episode.turns[number], episode.observations[number]
@@ -89,7 +99,7 @@ class _Strip:
             **_said(turn),
             "shown": [[i, role, self._album.put(self._video, i, self._sizes.small)] for i, role in _once(observation)],
             "sharp": self._sharp(observation.decoded),
-            "grounding": None if grounding is None else _grounding(grounding),
+            "grounding": None if grounding is None else _grounding(grounding, self._boxes),
         }
 
     def _sharp(self, index: int) -> Data:
@@ -118,9 +128,9 @@ def _said(turn: Turn) -> Data:
     }
 
 
-def _grounding(grounding: Grounding) -> Data:
+def _grounding(grounding: Grounding, boxes: bool) -> Data:
     return {
-        "boxes": [[round(value, 1) for value in box] for box in grounding.boxes],
+        "boxes": [[round(value, 1) for value in box] for box in grounding.boxes] if boxes else None,
         "iou": round(grounding.iou, 4),
         "ceiling": round(grounding.ceiling, 4),
         "gradable": grounding.gradable,
