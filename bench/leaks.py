@@ -1,8 +1,9 @@
 """The leak filter: how many leaks it finds and how many good sentences it takes for leaks.
 
-Hand-written sentences (vtscot/selftest/sentences.py) alone; then planted into every episode of the oracle on the demo
-world, and on the clean episodes. To reach: recall >= 0.99 of the sentences it was made for, alone and planted, and
-false alarms <= 0.01 of both. What it reaches on sentences it was not made for is printed beside, without a bound.
+Hand-written sentences (vtscot/selftest/sentences.py, unseen_sentences.py) alone; then planted into every episode of the
+oracle on the demo world, and on the clean episodes. To reach: recall >= 0.99 of the sentences it was made for, alone
+and planted, and false alarms <= 0.01 of both. What it reaches on sentences it was not made for is printed beside,
+without a bound.
 
     python bench/leaks.py [--quick] [--json]
 """

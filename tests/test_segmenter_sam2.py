@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.boxed import BOX, SIZE, block, picture
 from vtscot.build import build
 from vtscot.errors import UsageError
 from vtscot.ledger import Ledger
 from vtscot.recipe import load_recipe
 from vtscot.records import Box
 from vtscot.segmenter import open_segmenter
-from vtscot.segmenter.base import Image, Mask, Tracker
+from vtscot.segmenter.base import Tracker
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -22,9 +23,6 @@ pytest.importorskip("transformers")
 from vtscot.policy.settings import TinySettings  # noqa: E402
 from vtscot.policy.tiny import tiny_sam  # noqa: E402
 from vtscot.segmenter.sam2 import Sam2Segmenter  # noqa: E402
-
-SIZE = (48, 80)  # height, width
-BOX: Box = (20.0, 10.0, 30.0, 24.0)
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +41,6 @@ def sam(checkpoint: Path) -> Sam2Segmenter:
     opened = open_segmenter("sam2", str(checkpoint))
     assert isinstance(opened, Sam2Segmenter)
     return opened
-
-
-def picture(number: int = 0) -> Image:
-    return np.random.default_rng(number).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
-
-
-def block(x: int) -> Mask:
-    mask = np.zeros(SIZE, dtype=bool)
-    mask[12:30, x : x + 16] = True
-    return mask
 
 
 def test_a_box_gives_a_mask_of_the_image(sam: Sam2Segmenter) -> None:

@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.boxed import BOX, SIZE, block, picture
 from vtscot.errors import UsageError
-from vtscot.records import Box
-from vtscot.segmenter.base import Image, Mask, Tracker
+from vtscot.segmenter.base import Tracker
 
 torch = pytest.importorskip("torch")
 if not all(importlib.util.find_spec(name) for name in ("sam2", "torchvision")):
     pytest.skip("the package sam2 is not installed", allow_module_level=True)
 
 SIDE = 128
-SIZE = (48, 80)  # height, width
-BOX: Box = (20.0, 10.0, 30.0, 24.0)
 
 
 def declare_torchvision_ops() -> object:
@@ -61,16 +59,6 @@ def predictors() -> Iterator[tuple[Any, Any]]:
 @pytest.fixture(scope="module")
 def sam(predictors: tuple[Any, Any]) -> Sam2PackageSegmenter:
     return Sam2PackageSegmenter("facebook/sam2.1-hiera-tiny", "cpu", predictors)
-
-
-def picture(number: int = 0) -> Image:
-    return np.random.default_rng(number).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
-
-
-def block(x: int) -> Mask:
-    mask = np.zeros(SIZE, dtype=bool)
-    mask[12:30, x : x + 16] = True
-    return mask
 
 
 def test_a_box_gives_a_mask_of_the_image(sam: Sam2PackageSegmenter) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from vtscot.selftest.planting import Case
-from vtscot.selftest.sentences import INNOCENT, LEAKS, UNSEEN_INNOCENT, UNSEEN_LEAKS
+from vtscot.selftest.sentences import INNOCENT, LEAKS
+from vtscot.selftest.unseen_sentences import UNSEEN_INNOCENT, UNSEEN_LEAKS
 from vtscot.verify.leaks import Known, find_leak
 from vtscot.verify.text import check_leakage
 
