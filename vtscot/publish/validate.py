@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from vtscot.publish.athome import HYDRATED
 from vtscot.publish.columns import AT_HOME, FEATURES, arrow_schema
 from vtscot.publish.digests import DIGESTS, digest_files
 from vtscot.publish.leaks import leaks, leaves_root
@@ -62,6 +63,8 @@ def _stray_files(directory: Path) -> Iterator[str]:
         name = path.relative_to(directory).as_posix()
         if path.is_symlink():
             yield f"{name} is a link; only plain files are published"
+        elif name == HYDRATED:
+            yield f"{name}: these rows were joined with frames at home (vtscot hydrate), and stay there; push the original"
         elif path.is_file() and name not in ALLOWED and not SHARD.fullmatch(name) and not ASSET.fullmatch(name):
             yield f"{name} is no part of a dataset; move it away"
 
