@@ -64,7 +64,7 @@ def _stray_files(directory: Path) -> Iterator[str]:
         if path.is_symlink():
             yield f"{name} is a link; only plain files are published"
         elif name == HYDRATED:
-            yield f"{name}: these rows were joined with frames at home (vtscot hydrate), and stay there; push the original"
+            yield f"{name}: these rows were joined with frames at home (vtscot hydrate); push the original"
         elif path.is_file() and name not in ALLOWED and not SHARD.fullmatch(name) and not ASSET.fullmatch(name):
             yield f"{name} is no part of a dataset; move it away"
 
