@@ -15,7 +15,7 @@ from vtscot.publish import publish
 from vtscot.publish.context import RawAnswer
 from vtscot.publish.figures import figures
 from vtscot.publish.report import write_report
-from vtscot.records import Outcome, Query
+from vtscot.records import Fact, Outcome, Query
 
 MEADOW, STREET, _ = VIDEOS
 HIDDEN = f"{STREET}/2"  # three turns; the target is hidden now and then
@@ -218,16 +218,20 @@ def test_thoughts_stand_beside_what_was_visible(page: Page) -> None:
     assert page.run(there) == [6, 11, 17, 20, 22, 28, 33, 39]
 
 
-def test_masks_that_are_not_at_hand_are_no_missing_target(browser: Page, world: World, tmp_path: Path) -> None:
-    outcomes = [graded(MEADOW, "0", "ring", 1), graded(MEADOW, "1", "no ring", 1, target=False)]
-    context = replace(world.context(), tracks=lambda query: None)
+def test_a_mask_that_is_not_at_hand_is_no_missing_target(browser: Page, world: World, tmp_path: Path) -> None:
+    seen, absent = graded(MEADOW, "0", "ring", 1), graded(MEADOW, "1", "no ring", 1, target=False)
+    assert seen.record is not None
+    facts = (Fact(kind="visible", start=2, end=23),)
+    record = seen.record.model_copy(update={"plan": seen.record.plan.model_copy(update={"facts": facts})})
+    outcomes = [seen.model_copy(update={"record": record}), absent]
+    context = replace(world.context(), tracks=lambda query: None, boxes=False)
     report = write_report(outcomes, figures(outcomes), context, tmp_path)
-    states = "[...document.querySelectorAll('.shown tbody td:nth-child(2)')].map(cell => cell.textContent)"
-    for exp_id, told in (("0", "masks not at hand"), ("1", "no target")):
+    for exp_id, told in (("0", "its mask is not at hand"), ("1", "there is no target")):
         page = fresh(browser, report, f"#{MEADOW}/{exp_id}")
         wait(page, THERE)
-        assert told in page.run(states)
-        assert ("no target" in page.run("document.querySelector('article .meta').textContent")) == (exp_id == "1")
+        assert page.run("document.querySelector('.sharp figcaption').lastChild.textContent") == told
+        assert page.run("document.querySelectorAll('.sharp rect, .sharp path').length") == 0
+        assert page.errors == []
 
 
 def test_the_graded_frame_is_in_sight_in_its_film(page: Page) -> None:

@@ -37,7 +37,8 @@ class PublishContext:
 
     `licences` is by source name, `frames` by video id (`source/split/video`); `tracks` gives the union of the query's
     targets, None for a query without target or a source without masks. `settings` is the resolved recipe as plain
-    data, nested or with dotted keys. `answers` gives what a teacher answered about a query, for the report alone.
+    data, nested or with dotted keys. `answers` gives what a teacher answered about a query, for the report alone;
+    `boxes` is False where groundings come from rows, which do not hold what the grounder pointed at.
     """
 
     licences: Mapping[str, Licence]
@@ -49,6 +50,7 @@ class PublishContext:
     version: str
     teacher: str
     answers: Callable[[Query], Sequence[RawAnswer]] = no_answers
+    boxes: bool = True
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,6 @@ def entry(record: Record, sizes: Sizes, album: Album, context: PublishContext) -
         "frames": episode.num_frames,
         "grader": grader(verdict),
         "teacher": record.provenance.teacher,
-        "target": bool(record.query.anno_ids),
         "spans": _spans(record, track),
         "checks": [_plain_check(check.model_dump()) for check in verdict.checks],
         "turns": [strip.turn(episode, i, graded.get(i)) for i in range(len(episode.turns))],

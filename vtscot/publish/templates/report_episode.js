@@ -2,8 +2,6 @@
 const PARTS = { temporal: "When", spatial: "Where", linguistic: "Which words", action: "What next" };
 const visible = (episode, index) => (episode.spans === null ? null : episode.spans.some(([a, b]) => a <= index && index <= b));
 
-const untold = (episode) => (episode.target ? "masks not at hand" : "no target");
-
 /* Frame numbers that a thought names, with their places in the text: "frame 3", "frames 3, 5 and 9", "frames 3 to 9". */
 const NAMED = /\bframes?\s+\d+(?:(?:\s*(?:,|–|-|\band\b|\bto\b|\bor\b|\bthrough\b|\buntil\b)\s*)+(?:frames?\s+)?\d+)*/gi;
 const namedFrames = (text) => {
@@ -47,7 +45,7 @@ const shownTable = (episode, turn, shown) => {
   const line = (label, state, frames) => el("tr", {}, el("td", {}, label), el("td", {}, state), el("td", {}, frames.length ? marks(episode, shown, frames) : "–"));
   const lines = stretches(episode, turn).map(({ there, frames }) => line(
     frames.length > 4 ? `${frames[0]} … ${frames.at(-1)} (${frames.length})` : frames.join(", "),
-    there === null ? untold(episode) : there ? "● visible" : "○ not visible",
+    there === null ? "no target" : there ? "● visible" : "○ not visible",
     named.filter((index) => frames.includes(index))));
   const earlier = named.filter((index) => !here.has(index) && shown.has(index));
   const never = named.filter((index) => !shown.has(index));
@@ -73,7 +71,9 @@ const sharp = (episode, turn, pictures) => {
   const g = turn.grounding;
   const lines = [`Frame ${index}`];
   if (g) lines.push(`IoU ${fixed(g.iou)}`, `ceiling ${fixed(g.ceiling)}${g.gradable ? "" : ", too low to grade"}`, !g.boxes || g.boxes.length ? "" : "nothing found here");
-  if (episode.spans === null) lines.push(untold(episode)); else if (!mask && !visible(episode, index)) lines.push("the target is not here");
+  if (episode.spans === null) lines.push("there is no target");
+  else if (!visible(episode, index)) lines.push("the target is not here");
+  else if (!mask) lines.push("its mask is not at hand");
   return el("figure", { class: "sharp" },
     el("div", { class: "pic" }, outlined(pictures[picture], ...size, mask, `frame ${index} with the target and what was found`, (g && g.boxes) || [])),
     el("figcaption", { class: "num" }, lines.filter(Boolean).map((text) => el("span", {}, text))));
@@ -86,7 +86,7 @@ const timeline = (episode, [start, end, key]) => {
     el("i", { class: "win", style: { left: at(start), width: at(end - start + 1) } }), el("i", { class: "tick", style: { left: at(key + 0.5) } }));
 };
 const spell = (episode, [start, end, key]) => {
-  const target = episode.spans === null ? untold(episode) : episode.spans.length ? `target visible in ${spans(episode.spans)}` : "target never visible";
+  const target = episode.spans === null ? "no target" : episode.spans.length ? `target visible in ${spans(episode.spans)}` : "target never visible";
   return el("p", { class: "spell num" }, "window ", el("b", {}, `${start}–${end}`), ", keyframe ", el("b", {}, String(key)), ` of ${episode.frames} frames; ${target}`);
 };
 const turnNode = (episode, pictures, n, shown) => {
@@ -111,7 +111,7 @@ const checksNode = (checks) => {
 const headNode = (row, episode) => el("header", {},
   el("div", { class: "top" }, el("span", { class: `badge ${row.state[0]}` }, row.state), el("h2", {}, quoted(row.expression))),
   el("div", { class: "meta num" }, el("span", {}, row.id), row.turns > 0 && el("span", {}, plural(row.turns, "turn")),
-    row.iou !== null && el("span", {}, `keyframe IoU ${fixed(row.iou)}`), episode && !episode.target && el("span", {}, "no target"), row.difficulty !== null && el("span", {}, `difficulty ${fixed(row.difficulty)}`),
+    row.iou !== null && el("span", {}, `keyframe IoU ${fixed(row.iou)}`), episode && episode.spans === null && el("span", {}, "no target"), row.difficulty !== null && el("span", {}, `difficulty ${fixed(row.difficulty)}`),
     episode && el("span", {}, `thoughts by ${episode.teacher}, graded by ${episode.grader}`)),
   row.reason && el("p", { class: "why" }, el("b", {}, row.reason), row.detail ? ` ${row.detail}` : "", row.retryable ? " (may be tried again)" : ""));
 
