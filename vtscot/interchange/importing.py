@@ -92,7 +92,7 @@ class _Reader:
     def __init__(self, copy: Copy, budget: Budget, digest: str, result: Imported) -> None:
         self._copy, self._budget, self._digest, self._result = copy, budget, digest, result
         self._known = _Known(copy)
-        self._seen: dict[str, int] = {}  # query id -> record number
+        self._seen: dict[str, int] = {}  # query id -> number of the record that was imported
 
     def read(self, number: int, value: object) -> Outcome:
         """The outcome of a record; `_Rejected` says which rule it breaks."""
@@ -109,9 +109,8 @@ class _Reader:
 
     def _outcome(self, number: int, value: dict[str, Any]) -> Outcome:
         query, listed = self._known.query(value)
-        first = self._seen.setdefault(query.id, number)
-        if first != number:
-            raise Refused("duplicate", f"record {first} is of the same query")
+        if query.id in self._seen:
+            raise Refused("duplicate", f"record {self._seen[query.id]} is of the same query")
         try:
             episode = read_episode(value, query, self._budget)
             record = self._record(number, query, episode)
@@ -119,6 +118,7 @@ class _Reader:
             raise Refused("grammar", str(error)) from None
         except ValidationError as error:
             raise Refused("episode", error.errors()[0]["msg"]) from None
+        self._seen[query.id] = number
         unknown = value.keys() - FIELDS.keys() - set(OPTIONAL)
         self._result.unknown_fields |= unknown
         self._result.losses.update(["unknown-fields"] if unknown else [])
