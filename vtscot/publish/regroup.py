@@ -17,6 +17,7 @@ from vtscot.errors import DataError, UsageError
 from vtscot.files import write_bytes
 from vtscot.progress import Progress, Silent
 from vtscot.publish.card import About, card_files
+from vtscot.publish.columns import FEATURES, check_columns
 from vtscot.publish.figures import Figures, row_figures
 from vtscot.publish.metadata import REJECTED, Shards
 from vtscot.publish.opened import Dataset, Entry, RowReader, differing_column
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SPLITS: Final = ("train", "validation", "test")
+NEEDED: Final = tuple(name for name in FEATURES if name != "masks_digest")
+"""Columns without which rows cannot be shown; the others are moved where they are there."""
 Licences = Mapping[str, Licence]
 
 
@@ -97,6 +100,7 @@ def split(
     if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
         raise UsageError(f"--valid {valid:g} and --test {test:g}: shares from 0 that leave something to train on")
     _check_out(out, [dataset])
+    _check_columns([dataset])
     chosen = [(entry, part_of(entry.video, valid, test)) for entry in dataset.entries]
     there = {name for entry, name in chosen if entry.counted.kept}
     videos = len({entry.counted.video for entry in dataset.entries})
@@ -138,7 +142,8 @@ def _check_out(out: Path, datasets: Sequence[Dataset]) -> None:
 
 def _check_columns(datasets: Sequence[Dataset]) -> None:
     first = datasets[0]
-    for dataset in datasets[1:]:
+    for dataset in datasets:
+        check_columns(dataset.schema, NEEDED, dataset.directory)
         difference = differing_column(first.schema, dataset.schema)
         if difference is not None:
             raise DataError(

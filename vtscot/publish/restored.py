@@ -1,7 +1,7 @@
 """What rows of a dataset tell of their records: enough to show them again, on a card and in a report.
 
-Rows do not hold the boxes of the grounder, so restored verdicts have their checks and no groundings. A frame that is
-not in the rows, as those of third-party sources, is a grey picture that says so.
+Rows do not hold the boxes of the grounder, so restored groundings have none (and count as gradable: rows do not say).
+A frame that is not in the rows, as those of third-party sources, is a grey picture that says so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vtscot.publish.example import Example, ranked
 from vtscot.publish.opened import Entry, RowReader, in_row
 from vtscot.publish.reading import RowFrames, read_episode
 from vtscot.publish.rows import Row
-from vtscot.records import Outcome, Plan, Provenance, Query, Record, Verdict
+from vtscot.records import Grounding, Outcome, Plan, Provenance, Query, Record, Verdict
 from vtscot.sources.base import Licence
 from vtscot.tracks import MaskTrack
 
@@ -82,8 +82,9 @@ def read_track(row: Row) -> MaskTrack | None:
 
 
 def outcome_of(entry: Entry, reader: RowReader) -> Outcome:
-    """The outcome that a row was made of, without groundings; DataError naming the row where it holds none."""
-    return in_row(reader.row(entry), entry.shard, lambda: _outcome(reader.row(entry), entry.shard))
+    """The outcome that a row was made of, its groundings without boxes; DataError naming the row."""
+    row = reader.row(entry)
+    return in_row(row, entry.shard, lambda: _outcome(row, entry.shard))
 
 
 def _outcome(row: Row, where: Path) -> Outcome:
@@ -92,6 +93,7 @@ def _outcome(row: Row, where: Path) -> Outcome:
         kept=row["kept"],
         reason=row["reason"],
         checks=json.loads(row["checks"]),
+        groundings=_groundings(row),
         grounder=row["grounder"],
         segmenter=row["segmenter"],
     )
@@ -103,6 +105,19 @@ def _outcome(row: Row, where: Path) -> Outcome:
         provenance=Provenance(**{name: row[name] for name in Provenance.model_fields}),
     )
     return Outcome(query=query, state="kept" if verdict.kept else "rejected", reason=verdict.reason, record=record)
+
+
+def _groundings(row: Row) -> tuple[Grounding, ...]:
+    scores = zip(row["decoded_frames"], row["ious"], row["ceilings"], strict=True)
+    graded = [
+        Grounding(turn=turn, frame=frame, iou=iou, ceiling=ceiling, gradable=True)
+        for turn, (frame, iou, ceiling) in enumerate(scores)
+        if iou is not None and ceiling is not None
+    ]
+    if not graded:
+        return ()
+    along = {"window_iou": row["window_iou"], "window_ceiling": row["window_ceiling"]}
+    return (*graded[:-1], Grounding.model_validate(graded[-1].model_dump() | along))
 
 
 def context_of(
@@ -127,6 +142,7 @@ def context_of(
         prompts=", ".join(sorted({entry.counted.prompts for entry in entries})),
         version=", ".join(sorted({entry.vtscot for entry in entries})),
         teacher=", ".join(sorted({entry.counted.teacher for entry in entries})),
+        boxes=False,
     )
 
 
