@@ -146,6 +146,14 @@ def test_thoughts_are_searched_where_wanted(browser: Page, report: Path) -> None
     assert page.run("document.getElementById('count').textContent") == "5 of 12"
 
 
+def test_an_episode_opens_while_thoughts_are_read(browser: Page, report: Path) -> None:
+    page = fresh(browser, report, f"#q=drifts&in=thoughts&id={HIDDEN}")
+    wait(page, f"{THERE} && document.querySelector('#bar .soft').textContent !== ''")
+    assert page.run("document.querySelectorAll('.turn').length") == 3
+    wait(page, "document.getElementById('count').textContent === '9 of 12'")
+    assert (page.run("document.querySelector('[role=alert]')"), page.errors) == (None, [])
+
+
 def test_the_worst_come_first_where_wanted(browser: Page, report: Path) -> None:
     page = fresh(browser, report, "#sort=iou")
     first = "document.querySelector('.row .facts').textContent"

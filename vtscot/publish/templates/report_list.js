@@ -61,7 +61,8 @@ const drawList = () => {
 const drawFound = () => {
   found = search();
   showFilters();
-  if (!view.id) drawList();
+  if (view.id) drawBar(rows[placeOf.get(view.id)]);
+  else drawList();
 };
 const turnPage = (by) => {
   if (view.page + by < 1 || view.page + by > pages) return;

@@ -21,15 +21,21 @@ window.vtscotPart = (key, name, text) => {
   if (key === page.key) waiting.resolve(JSON.parse(text));
   else waiting.reject(new Error(`${page.folder}/${name}.js belongs to another build than this page: write both again with vtscot inspect`));
 };
-const fromFolder = (name) => new Promise((resolve, reject) => {
+const fromFolder = (name) => {
+  if (awaited.has(name)) return awaited.get(name).promise; // search and page may want the same part at once
   const script = el("script", { src: `${page.folder}/${name}.js` });
   script.nonce = page.key; // the content policy knows it
-  awaited.set(name, { resolve, reject });
-  const missing = () => reject(new Error(`${page.folder}/${name}.js cannot be read: keep the folder ${page.folder} beside this page, or write both again with vtscot inspect`));
-  script.addEventListener("error", missing);
-  script.addEventListener("load", () => { missing(); awaited.delete(name); script.remove(); }); // of no effect where the part came
+  const promise = new Promise((resolve, reject) => {
+    const missing = () => reject(new Error(`${page.folder}/${name}.js cannot be read: keep the folder ${page.folder} beside this page, or write both again with vtscot inspect`));
+    const over = () => { missing(); awaited.delete(name); script.remove(); }; // of no effect where the part came
+    script.addEventListener("error", over);
+    script.addEventListener("load", over);
+    awaited.set(name, { resolve, reject });
+  });
+  awaited.get(name).promise = promise;
   document.head.append(script);
-});
+  return promise;
+};
 const read = async (kind, part) => {
   const name = `${kind}-${String(part).padStart(4, "0")}`;
   return page.folder === null ? JSON.parse(byId(name).textContent) : fromFolder(name);
