@@ -93,7 +93,7 @@ def open_copy(name: str, root: Path, split: str, index: Path) -> Copy:
 def open_items(
     name: str, *, rejected: bool = False, images: bool = True, root: Path | None = None, source: str | None = None
 ) -> Iterator[Iterator[Found]]:
-    """The kept episodes of a run, in the order of their ids, or of a dataset, in its order; `rejected`: those as well.
+    """The kept episodes of a run, in the order of their ids, or of a dataset, in its order; then the `rejected`.
 
     `root` is the user's copy of `source`, from which rows are completed; without `images` those of rows are not read.
     DataError for no run and no dataset.
@@ -112,7 +112,7 @@ def open_items(
 def _run_items(directory: Path, rejected: bool) -> Iterator[Found]:
     with Ledger(directory / "ledger.sqlite", read_only=True) as ledger:
         run = Run(directory, run_recipe(directory), ledger)
-        outcomes = sorted(ledger.outcomes(), key=lambda outcome: outcome.query.id)
+        outcomes = sorted(ledger.outcomes(), key=lambda outcome: (outcome.state != "kept", outcome.query.id))
     states = ("kept", "rejected") if rejected else ("kept",)
     settings = run.recipe.source
     copy = open_copy(settings.name, run.source_root, settings.split, run.index)
