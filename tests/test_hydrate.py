@@ -172,7 +172,7 @@ CHANGES: dict[str, tuple[str, Callable[[Path, Path], object]]] = {
     "another length": ("other-length", drop_frame),
     "shrunk": ("other-size", lambda tree, dataset: shrink(shown_frame(dataset, tree))),
     "encoded anew": ("other-digest", lambda tree, dataset: encode_anew(shown_frame(dataset, tree))),
-    "cut off": ("other-digest", lambda tree, dataset: shown_frame(dataset, tree).write_bytes(b"\xff\xd8\xff")),
+    "cut off": ("broken-frame", lambda tree, dataset: shown_frame(dataset, tree).write_bytes(b"\xff\xd8\xff")),
     "no masks": ("missing-annotation", forget_masks),
     "other masks": ("other-annotation", move_masks),
 }
@@ -213,10 +213,21 @@ def changed_rows(dataset: Path, place: Path, edit: Callable[[Row], object]) -> P
         (lambda row: row["decoded_frames"].reverse() or row["decoded_frames"].append(0), "broken-row"),
         (lambda row: row.update(video="../../etc"), "missing-video"),
         (lambda row: row.update(split="valid"), "missing-split"),
+        (lambda row: row.update(split=None), "missing-split"),
+        (lambda row: row.update(frames=None), "broken-row"),
         (lambda row: row.update(anno_ids=["no such"]), "missing-annotation"),
         (lambda row: row["frames"][0].update(name="../00000"), "missing-frame"),
     ],
-    ids=["no reply", "decoded elsewhere", "video that leaves", "other split", "other target", "frame that leaves"],
+    ids=[
+        "no reply",
+        "decoded elsewhere",
+        "video that leaves",
+        "other split",
+        "no split",
+        "no frames",
+        "other target",
+        "frame that leaves",
+    ],
 )
 def test_a_row_that_was_edited_is_counted(
     edit: Callable[[Row], object], kind: str, dataset: Path, third_party: Path, tmp_path: Path

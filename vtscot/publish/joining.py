@@ -6,6 +6,7 @@ broken-row          the row itself holds no episode
 missing-split       the copy has no such split
 missing-video       the copy has no such video, or not its folder
 missing-frame       a frame has no file, or another name or place in the list
+broken-frame        a frame cannot be decoded
 other-length        the video has another number of frames
 other-size          a frame has another size (the copy was shrunk?)
 other-digest        a frame of the right size with other bytes (the copy was encoded anew?)
@@ -15,7 +16,6 @@ other-annotation    the target's masks are not those that the row was made of
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -37,6 +37,7 @@ KINDS: Final = (
     "missing-split",
     "missing-video",
     "missing-frame",
+    "broken-frame",
     "other-length",
     "other-size",
     "other-digest",
@@ -76,7 +77,7 @@ class Joiner:
         if not self._splits:
             raise next(iter(self._missing.values()))
         self._video: _Video | None = None
-        self._pool = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)))
+        self._pool = ThreadPoolExecutor()
 
     def join(self, row: Row) -> Row:
         """The row with its images and masks; DiffersError where the copy is not what the row was made of."""
@@ -84,9 +85,10 @@ class Joiner:
             episode = read_episode(row)
         except DataError as error:
             raise DiffersError("broken-row", str(error)) from error
-        if row["split"] in self._missing:
-            raise DiffersError("missing-split", str(self._missing[row["split"]]))
-        split = self._splits[row["split"]]
+        name = str(row["split"])
+        if name in self._missing:
+            raise DiffersError("missing-split", str(self._missing[name]))
+        split = self._splits[name]
         video = self._open(split, row)
         video.check(row)
         track = split.track(row)
@@ -110,7 +112,7 @@ class Joiner:
         try:
             video.jpegs.update(zip(new, self._pool.map(video.jpeg, new), strict=True))
         except FrameError as error:
-            raise DiffersError("other-digest", str(error)) from error
+            raise DiffersError("broken-frame", str(error)) from error
         return [{"bytes": video.jpegs[key], "path": None} for key in keys]
 
 
@@ -205,7 +207,7 @@ class _Video:
         try:
             width, height = self._frames.size(i)
         except FrameError as error:
-            return "other-digest", str(error)
+            return "broken-frame", str(error)
         if (width, height) == (row["width"], row["height"]):
             return "other-digest", f"{where} is another file than the rows were made of (SHA-256 differs)"
         return "other-size", f"{where} is {width} x {height} here, {row['width']} x {row['height']} in the rows"
