@@ -18,13 +18,15 @@ from tests.released import load, load_rl
 from tests.sft import BUDGET
 from vtscot.build import build
 from vtscot.cli.main import run as run_command
-from vtscot.interchange import export
+from vtscot.errors import DataError
+from vtscot.interchange import export, findings
 from vtscot.interchange.items import open_items
 from vtscot.interchange.losses import LOSSES, NOTES, REFUSALS
 from vtscot.ledger import Ledger
 from vtscot.publish.reading import Rows, find_shards, read_episode
 from vtscot.recipe import load_recipe
 from vtscot.records import Record
+from vtscot.run import run_recipe
 
 
 def vtscot(*arguments: str | Path) -> Ended:
@@ -78,6 +80,30 @@ def test_every_record_of_real_runs_keeps_the_loaders_rules(real_run: Path, tmp_p
             assert len(masks[anno_id]) == len(released["frames"])
         tracks = [masks[str(anno_id)] for anno_id in released["anno_id"]]
         assert seen == [i for i in range(len(released["frames"])) if any(track[i] is not None for track in tracks)]
+
+
+@pytest.mark.parametrize("name", ["videoseg-o3", "videoseg-o3-rl", "sharegpt"])
+def test_a_dataset_without_frames_gives_the_same_file_with_the_users_copy(
+    name: str, real_run: Path, tmp_path: Path
+) -> None:
+    root = Path(run_recipe(real_run).source.root or "")
+    places = {"run": (real_run, None), "dataset": (real_run / "dataset", root)}
+    for out, (where, copy) in places.items():
+        with open_items(str(where), rejected=True, root=copy) as items:
+            assert export(items, name, tmp_path / out / "file.json").written
+    assert (tmp_path / "run" / "file.json").read_bytes() == (tmp_path / "dataset" / "file.json").read_bytes()
+    assert list(findings(tmp_path / "dataset" / "file.json", name)) == []
+
+
+def test_a_row_is_not_completed_from_other_frames(real_run: Path, demo_root: Path, tmp_path: Path) -> None:
+    recipe = run_recipe(real_run)
+    with (
+        open_items(str(real_run / "dataset"), rejected=True, root=demo_root) as items,
+        pytest.raises(DataError) as error,
+    ):
+        export(items, "videoseg-o3", tmp_path / "x.json")
+    reason = "changed-source" if recipe.source.name == "mevis" else "unreadable"
+    assert reason in str(error.value) and not (tmp_path / "x.json").exists()
 
 
 @pytest.mark.parametrize("name", ["videoseg-o3", "videoseg-o3-rl", "sharegpt", "trl"])
