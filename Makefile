@@ -39,9 +39,10 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python -m bench
 
-# The tiny base policy that ships with the package, from nothing: hours on two cores. Goes on where it was stopped.
+# The tiny base policy that ships with the package, from nothing: some two hours on two cores. Goes on where it was stopped.
+CORES ?= 2
 nano: $(VENV)/dev
-	$(BIN)/python -m vtscot.sft.nano --out runs/nano
+	$(BIN)/python -m torch.distributed.run --standalone --nproc_per_node $(CORES) -m vtscot.sft.nano --out runs/nano
 
 # Demo data, build, cold start from nano, evaluation on held-out videos, report: under 15 minutes on two cores.
 SEEDS ?= 0
