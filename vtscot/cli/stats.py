@@ -35,7 +35,7 @@ def stats_command(name: str, *, as_json: bool) -> None:
 def run_figures(run: Path, say: Progress) -> Figures:
     """The figures of a run as its card has them; what is unfinished is said.
 
-    RunError where its recipe or ledger cannot be read.
+    RunError where its recipe or ledger cannot be read, or were changed.
     """
     run_recipe(run)
     with Ledger(run / "ledger.sqlite", read_only=True) as ledger:
