@@ -203,12 +203,12 @@ def test_a_damaged_ledger_is_named(path: Path, damage: object) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_ledger_of_another_version_is_refused(path: Path) -> None:
+def test_a_ledger_of_a_newer_version_is_refused(path: Path) -> None:
     Ledger(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(RunError, match="version 99"):
+    with pytest.raises(RunError, match="its version is 99"):
         Ledger(path)
 
 

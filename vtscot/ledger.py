@@ -29,19 +29,20 @@ from typing import Any, Final, Self
 from vtscot.errors import RunError
 from vtscot.records import Outcome
 
-VERSION: Final = 1
+VERSION: Final = 2
 BATCH: Final = 256  # writes per commit, at most
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS answers (
+CREATE TABLE answers (
     key TEXT PRIMARY KEY, summary TEXT NOT NULL, response BLOB NOT NULL, latency_s REAL, stored REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS outcomes (
+CREATE TABLE outcomes (
     query_id TEXT PRIMARY KEY, input_digest TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, outcome TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _BATCHES: Final = """
 CREATE TABLE IF NOT EXISTS batches (
     name TEXT PRIMARY KEY, requests TEXT NOT NULL, file_id TEXT, batch_id TEXT, made REAL NOT NULL);
-"""  # younger than version 1, and read by nobody who does not know it
+"""  # some ledgers of version 1 have it already
+_MIGRATIONS: Final = (_SCHEMA, _BATCHES)  # what makes a ledger of version 0 (nothing), 1, .. one of the next version
 _USAGE: Final = """
 WITH texts AS (SELECT CAST(response AS TEXT) AS body, summary FROM answers),
      valid AS (SELECT CASE WHEN json_valid(body) THEN body ELSE '{}' END AS body,
@@ -89,7 +90,10 @@ def explain(error: BaseException, path: Path) -> RunError:
 
 
 class Ledger:
-    """The open ledger at `path`, made if need be. `read_only` takes no lock and writes nothing."""
+    """The open ledger at `path`, made if need be, and migrated where an older vtscot made it.
+
+    `read_only` takes no lock and writes nothing; it reads older ledgers as they are.
+    """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
@@ -100,7 +104,7 @@ class Ledger:
             if not read_only:
                 self._writer = _Writer(path)
             self._reader = _connect(path, read_only=True)
-            _check_version(self._reader, path)
+            _version(self._reader, path)
         except BaseException:
             self._release()
             raise
@@ -147,6 +151,8 @@ class Ledger:
 
     def open_batches(self) -> list[OpenBatch]:
         """The batches whose answers are not all here, oldest first."""
+        if self._row("SELECT 1 FROM sqlite_master WHERE name = 'batches'") is None:
+            return []  # version 1, open for reading only
         rows = self._rows("SELECT name, requests, file_id, batch_id FROM batches ORDER BY made, name")
         return [OpenBatch(name, json.loads(text), file_id, batch_id) for name, text, file_id, batch_id in rows]
 
@@ -312,24 +318,33 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 def _create(path: Path) -> sqlite3.Connection:
     connection = _connect(path, read_only=False)
     try:
+        version = _version(connection, path)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-        connection.executescript(_BATCHES)
+        if version < VERSION:
+            steps = "".join(_MIGRATIONS[version:])
+            connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={VERSION}; COMMIT;")
     except sqlite3.Error as error:
         connection.close()
         raise explain(error, path) from error
+    except RunError:
+        connection.close()
+        raise
     return connection
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of a ledger; RunError where a newer vtscot made it."""
     try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     except sqlite3.Error as error:
         raise explain(error, path) from error
-    if version != VERSION:
-        raise RunError(f"{path} has version {version}, this vtscot reads {VERSION}: choose another --run")
+    if version > VERSION:
+        raise RunError(
+            f"{path} was made by a newer vtscot (its version is {version}, this one reads up to {VERSION}):"
+            " pip install -U vtscot, or choose another --run"
+        )
+    return version
 
 
 def _outcome(text: str, path: Path) -> Outcome:

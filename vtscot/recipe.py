@@ -72,10 +72,11 @@ LATER: Final[dict[str, object]] = {
     "verify.judge": "none",
     "verify.window_frames": 12,
     "verify.min_window_ratio": 0.6,
+    "verify.max_part_repetition": 1.0,
     **{f"teacher.pass_tokens.{name}": None for name in ("temporal", "spatial", "linguistic", "single")},
 }
-"""Settings that earlier runs do not know, with the value that means what those runs did: no part of an identity, so
-that such a run can be gone on with."""
+"""Settings that earlier runs do not know, with the value that means what those runs did: with it they are no part of an
+identity, so that such a run can be opened and gone on with."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -120,12 +121,30 @@ class Recipe(Frozen):
 
     def identity(self) -> dict[str, object]:
         """The settings that decide what comes out, as dotted keys."""
-        flat = self.flat()
-        return {key: flat[key] for key in flat if key not in RUNTIME and not (key in LATER and flat[key] == LATER[key])}
+        return deciding(self.flat())
 
     def digest(self) -> str:
         """Short digest of `identity()`; part of every record's provenance."""
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def deciding(flat: Mapping[str, object]) -> dict[str, object]:
+    """Of dotted settings those that decide what comes out, whatever version wrote them."""
+    return {key: flat[key] for key in flat if key not in RUNTIME and not (key in LATER and flat[key] == LATER[key])}
+
+
+def made_recipe(path: Path) -> Recipe:
+    """The recipe that a run was made with; settings that it does not know have the value that means what it did.
+
+    Raises UsageError as `load_recipe` does.
+    """
+    text, where = file_text(path)
+    tree = parse_tree(text, where)
+    known = flatten(tree)
+    for key, value in LATER.items():
+        if key not in known:
+            put(tree, key, value)
+    return validated(Recipe, tree, where)
 
 
 def shipped_recipes() -> tuple[str, ...]:

@@ -22,14 +22,14 @@ import yaml
 
 from vtscot import __version__
 from vtscot.endpoint.faults import shown_url
-from vtscot.errors import RunError
+from vtscot.errors import RunError, UsageError
 from vtscot.files import write_text
 from vtscot.ledger import Ledger
-from vtscot.recipe import Recipe
+from vtscot.recipe import LATER, Recipe, deciding, made_recipe
 from vtscot.records import Outcome
 
 OWN: Final = frozenset({"recipe.yaml", "index", "source", "dataset", "report.html", "report", "failures.jsonl"})
-FORMAT: Final = 1  # of the run directory; raised when an older one can no longer be read
+FORMAT: Final = 1  # of the run directory; raised when an older vtscot can no longer read it
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,28 @@ def reopen_run(directory: Path) -> Iterator[Run]:
 
 
 def run_recipe(directory: Path) -> Recipe:
-    """The settings a run was made with; RunError where there is no run or this vtscot cannot read them."""
+    """The settings a run was made with, by this vtscot or an older one.
+
+    RunError where there is no run, where this vtscot cannot read them, or where they were changed since.
+    """
     path = directory / "recipe.yaml"
     if not (directory / "ledger.sqlite").is_file() or not path.is_file():
         raise RunError(f"{directory} is no run: make one with vtscot build --run {directory}")
+    with Ledger(directory / "ledger.sqlite", read_only=True) as ledger:
+        _check_format(directory, ledger)
+        made_with, made_by = ledger.setting("identity"), ledger.setting("vtscot")
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RunError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
+        recipe = made_recipe(path)
+    except UsageError as error:
+        other = f"the run was made by vtscot {made_by}: pip install vtscot=={made_by} to read it"
+        raise RunError(f"{error}; {'was it changed by hand?' if made_by == __version__ else other}") from error
+    changes = [] if made_with is None else differences(deciding(json.loads(made_with)), recipe.identity())
+    if changes:
+        raise RunError(
+            f"{path} was changed by hand since the run was made: {'; '.join(changes)}. Put it back, or take it with"
+            f" vtscot build --run {directory} --recipe {path} --update"
+        )
+    return recipe
 
 
 def write_failures(directory: Path, outcomes: Sequence[Outcome]) -> None:
@@ -132,11 +146,7 @@ def _agree(directory: Path, recipe: Recipe, ledger: Ledger, *, update: bool) -> 
     made_with, identity = ledger.setting("identity"), recipe.identity()
     changes: tuple[str, ...] = ()
     if made_with is not None:
-        made_format = ledger.setting("format")
-        if made_format != str(FORMAT):
-            raise RunError(
-                f"{directory} was made by another vtscot (run format {made_format}, this one reads {FORMAT})"
-            )
+        _check_format(directory, ledger)
         changes = _changes(directory, json.loads(made_with), identity, update=update)
     if made_with is None or changes:
         ledger.set_setting("format", str(FORMAT))
@@ -145,8 +155,19 @@ def _agree(directory: Path, recipe: Recipe, ledger: Ledger, *, update: bool) -> 
     return changes
 
 
+def _check_format(directory: Path, ledger: Ledger) -> None:
+    """RunError where a newer vtscot made the run."""
+    made_format = ledger.setting("format")
+    if made_format is not None and int(made_format) > FORMAT:
+        raise RunError(
+            f"{directory} was made by a newer vtscot ({ledger.setting('vtscot')}, run format {made_format}, this one"
+            f" reads up to {FORMAT}): pip install -U vtscot, or choose another --run"
+        )
+
+
 def _changes(directory: Path, before: dict[str, object], after: dict[str, object], *, update: bool) -> tuple[str, ...]:
-    changes = differences(before, after)
+    unknown = {key: LATER[key] for key in after if key in LATER}  # to the version that made the run
+    changes = differences(unknown | deciding(before), after)
     foreign = [line for line in changes if line.startswith("source.")]
     if "demo" in (before.get("source.name"), after.get("source.name")):
         foreign += [line for line in changes if line.startswith("seed:")]  # it makes the demo world
