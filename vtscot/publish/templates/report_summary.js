@@ -35,7 +35,7 @@ const iouTile = (f) => f.iou === null ? tile("Keyframe IoU", nothing("Nothing wa
 const windowTile = (f) => !f.windows.length ? tile("Answered windows", nothing("No episode was kept.")) : tile("Answered windows",
   big(`${Math.round(100 * f.share)} %`, "of the video, in the mean of the kept"),
   histogram(f.windows.map(([name, n]) => [`${name.replace("-", "–")} ${name === "1" ? "frame" : "frames"}`, n])),
-  el("div", { class: "axis" }, el("span", {}, f.windows[0][0].replace("-", "–")), f.windows.length > 1 && el("span", {}, `${f.windows.at(-1)[0].replace("-", "–")} frames`)));
+  el("div", { class: "axis" }, el("span", {}, `${f.windows[0][0].replace("-", "–")}${f.windows.length > 1 ? "" : " frames"}`), f.windows.length > 1 && el("span", {}, `${f.windows.at(-1)[0].replace("-", "–")} frames`)));
 const leakTile = (f) => {
   const [leaks, traced] = f.leaks;
   return tile("Leak filter", traced ? big(`${((100 * leaks) / traced).toFixed(1)} %`, `hits: ${many(leaks)} of ${plural(traced, "episode")}`) : nothing("No episode was traced."),
