@@ -248,7 +248,9 @@ PLACES = [
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("around", ["{}", "see {} here", '{{"root": "{}"}}', "root={}", "first\n{}", "({})", "[x]({})"])
+@pytest.mark.parametrize(
+    "around", ["{}", "see {} here", '{{"root": "{}"}}', "root={}", "first\n{}", "first\\n{}", "({})", "[x]({})"]
+)
 def test_paths_of_this_machine_are_seen(place: str, around: str) -> None:
     found = list(leaks(around.format(place)))
     assert len(found) == 1
@@ -260,6 +262,7 @@ HARMLESS = [
     "left/right of the dog, and/or behind it",
     "https://huggingface.co/datasets/someone/home/x",
     "see https://example.org/data/x, mailto:me@example.org",
+    "~3/4 of the frame, ~ 1/2 of the time",
     "at 3:/4, ratio 1:2, a ~ b, ~5 frames",
     "UVO/all/-fbscFfkh4M",
     "demo/train-00000-of-00001.parquet",

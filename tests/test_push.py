@@ -171,7 +171,8 @@ def test_a_branch_leaves_main_as_it_is(dataset: Path, hub: Hub) -> None:
     assert held(hub) == {}
     assert hub.repos[REPO].pulls == {}
     change_card(dataset)
-    send(dataset, Target(REPO, branch="next"))  # it is there now
+    _, said = send(dataset, Target(REPO, branch="next"))  # it is there now
+    assert any("unchanged  demo/train-00000-of-00001.parquet" in line for line in said)
     assert held(hub, "next") == files_of(dataset)
 
 
@@ -236,8 +237,9 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("name", CUTS)
-@pytest.mark.parametrize("kind", [CUT, CUT_IN_BODY])
+@pytest.mark.parametrize(
+    ("name", "kind"), [*((name, CUT) for name in CUTS), ("an upload", CUT_IN_BODY), ("the first commit", CUT_IN_BODY)]
+)
 def test_a_cut_connection_and_a_second_run(name: str, kind: str, dataset: Path, hub: Hub) -> None:
     hub.faults[CUTS[name]] = kind
     with pytest.raises(PublishError, match=r"cannot reach .* run the same command again"):

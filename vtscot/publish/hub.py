@@ -112,7 +112,7 @@ class Repository:
                 if self.token is not None and status_of(error) == 401:
                     raise
                 return None
-        own = "vtscot" in (info.tags or ())
+        own = "vtscot" in (info.tags or getattr(info.card_data, "tags", None) or ())
         return State(str(info.sha), bool(info.private), self.tree(str(info.sha)), own)
 
     def tree(self, revision: str) -> Tree:
@@ -126,6 +126,12 @@ class Repository:
             for entry in entries
             if isinstance(entry, RepoFile)
         }
+
+    def branch_tree(self, name: str) -> Tree | None:
+        """The files of a branch; None where there is no such branch."""
+        with explained(self.name, "listing the branches"):
+            branches = self._api.list_repo_refs(**self._kind).branches
+        return self.tree(name) if any(branch.name == name for branch in branches) else None
 
     def login(self) -> str:
         """The name of the token's user; PublishError where there is no token, or one that may only read."""

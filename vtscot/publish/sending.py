@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -115,21 +115,27 @@ def _checked(directory: Path, licences: Mapping[str, Licence] | None, say: Say) 
 
 
 def _looked(repository: Repository, target: Target, *, dry_run: bool, say: Say) -> State | None:
-    """What the Hub holds; a dry run goes on without knowing. PublishError where the push would do harm there."""
+    """What is on main, with the branch's files where it goes to one; a dry run goes on without knowing.
+
+    PublishError where the push would do harm there.
+    """
     try:
         state = repository.look()
+        tree = None if state is None or target.onto is None else repository.branch_tree(target.onto)
     except HubError as error:
         if not dry_run:
             raise
         say(f"what is there is not known: {error}")
         return None
-    if state is not None and target.private and not state.private:
+    if state is None:
+        return None
+    if target.private and not state.private:
         raise PublishError(f"{target.repo} exists and is public: make it private on the Hub, or push without --private")
-    if state is not None and not state.own and any(STALE.fullmatch(name) for name in state.files):
+    if not state.own and any(STALE.fullmatch(name) for name in state.files):
         raise PublishError(
             f"{target.repo} holds a dataset that is not vtscot's (no tag vtscot in its card): choose another --repo"
         )
-    return state
+    return state if tree is None else replace(state, files=tree)
 
 
 def describe(files: Sequence[LocalFile], state: State | None, target: Target, repository: Repository) -> Iterator[str]:
@@ -205,7 +211,9 @@ class _Push:
             self.repository.create(private=self.target.private)
             state = self.repository.look()
         if state is None:
-            raise PublishError(f"{self.target.repo} was created, but the Hub does not show it; try again later")
+            raise PublishError(
+                f"{self.target.repo} is there, but this token does not see it; use one that may, or another --repo"
+            )
         if not self.target.open_pr:
             self.repository.check_write()
         if self.target.onto is not None:
