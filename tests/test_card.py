@@ -119,6 +119,13 @@ def test_numbers_come_from_the_outcomes(world: World) -> None:
     assert "words + grabcut" in all_of_them and "recipe 0123456789abcdef" in all_of_them
 
 
+def test_sizes_are_not_rounded_to_nothing(world: World) -> None:
+    small, large = replace(SHARDS[0], bytes=31_400), replace(SHARDS[1], bytes=2_345_678)
+    numbers = figures(all_outcomes())
+    card = render_card([small, large], numbers, About.of(world.context(), numbers), None)
+    assert "| 5 | 31.4 kB |" in card and "| 2 | 2.3 MB |" in card
+
+
 def test_every_section_is_there(world: World) -> None:
     headings = re.findall(r"^## (.*)$", card_of(all_outcomes(), world), re.MULTILINE)
     assert headings == [
