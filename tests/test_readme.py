@@ -68,9 +68,9 @@ def test_the_python_of_the_readme_runs(place: Path) -> None:
 
 
 def test_the_python_of_the_docs_prints_what_its_comments_say() -> None:
-    programs = [
-        program for path in DOCS if path.parent.name == "docs" for program in blocks("python", path.read_text())
-    ]
+    elsewhere = {"dataset.md"}  # tests/test_roundtrip.py runs its programs, against a stand-in for the Hub
+    pages = [path for path in DOCS if path.parent.name == "docs" and path.name not in elsewhere]
+    programs = [program for path in pages for program in blocks("python", path.read_text())]
     assert programs
     for program in programs:
         ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
