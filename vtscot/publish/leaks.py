@@ -33,7 +33,7 @@ _ROOTS: Final = (
     "|scratch|content|kaggle|gpfs|lustre|nfs|raid|net|project|projects|cluster|dev/shm|run/user"
 )
 LOCAL: Final = re.compile(
-    r"((?<![A-Za-z0-9])(?i:file):/[^\s\"'`)<>]+"
+    r"((?:(?<![A-Za-z0-9])|(?<=\\[nt]))(?i:file):/[^\s\"'`)<>]+"
     rf"|(?:(?<=[\s\"'`(=:,;\[{{<>|])|(?<=\\[nt])|^)(?:/(?:{_ROOTS})/[^\s\"'`)<>]+"
     r"|~(?:[A-Za-z_][\w.-]*)?/[^\s\"'`)<>]+"
     r"|[A-Za-z]:\\+[^\s\"'`)<>]+|[A-Za-z]:/(?!/)[^\s\"'`)<>]+"
