@@ -30,7 +30,7 @@ from vtscot.sft.nano.batch import Batch, collate, patches  # noqa: E402
 from vtscot.sft.nano.model import Warmup  # noqa: E402
 from vtscot.sft.nano.prompts import sam_pixels  # noqa: E402
 from vtscot.sft.nano.settings import NanoSettings, load_settings  # noqa: E402
-from vtscot.sft.nano.tasks import KINDS, Example, Tasks, draw  # noqa: E402
+from vtscot.sft.nano.tasks import KINDS, Answer, Example, Tasks, draw  # noqa: E402
 from vtscot.sft.nano.train import make_worlds, train  # noqa: E402
 from vtscot.sft.nano.world import Clip  # noqa: E402
 
@@ -44,7 +44,16 @@ SHORT = NanoSettings.model_validate(
         "levels": [
             {"name": "vision", "steps": 2, "videos": 0, "pictures": 1},
             {"name": "all", "steps": 2, "videos": 1, "queries": 2, "pictures": 1, "look": 0.5},
-            {"name": "masks", "steps": 2, "videos": 1, "queries": 2, "pictures": 0, "system": 1, "masks": True},
+            {
+                "name": "masks",
+                "steps": 2,
+                "videos": 1,
+                "queries": 2,
+                "pictures": 0,
+                "system": 1,
+                "masks": True,
+                "interrupted": True,
+            },
         ],
         "measure_every": 100,
         "save_every": 1,
@@ -158,6 +167,30 @@ def test_attention_is_told_to_look_at_the_target_or_the_image_end(
         at = batch.heads[video][mark].tolist()
         wanted = processor.image_token_id if answer.cells[image].any() else end
         assert at == [wanted] * max(1, int(answer.cells[image].sum()))
+
+
+def test_words_between_the_parts_of_a_reply_move_what_is_decided_and_are_not_learned(
+    clips: list[Clip], processor: PolicyProcessor
+) -> None:
+    tasks = Tasks(processor, PRESETS["tiny"])
+    moved = 0
+    for number in range(6):
+        queries = draw(clips[0], np.random.default_rng(number), 3, KINDS)
+        plain = tasks.example(clips[0], np.random.default_rng(number), queries, look=False)
+        mixed = tasks.example(clips[0], np.random.default_rng(number), queries, look=False, interrupted=True)
+        for one, other in zip(plain.answers, mixed.answers, strict=True):
+            assert other.ids[other.seg] == processor.seg_id
+            assert _decided(other, processor) == _decided(one, processor)
+            assert [other.ids[at] for at, _ in other.looks] == [one.ids[at] for at, _ in one.looks]
+            learned = [token for token, weight in zip(other.ids, other.weights, strict=True) if weight]
+            assert len(learned) <= sum(weight > 0 for weight in one.weights)
+            moved += len(other.ids) > len(one.ids)
+    assert 5 <= moved <= 18
+
+
+def _decided(answer: Answer, processor: PolicyProcessor) -> list[tuple[str, str]]:
+    words = [processor.tokenizer.decode([token]).strip() for token in answer.ids]
+    return [(name, word) for name, word in zip(answer.names, words, strict=True) if name]
 
 
 def test_a_short_training_passes_every_level_and_goes_on_after_a_stop(

@@ -34,6 +34,8 @@ KINDS: Final = {
 }
 """How often a kind of query is asked: about as often as the demo asks it."""
 PARTLY: Final = (0.1, 0.9)
+INTERRUPTED: Final = 0.5  # share of the joints of a reply that words by chance stand before
+FILLER: Final = 24  # at most so many of them
 Rng = np.random.Generator
 
 
@@ -76,9 +78,15 @@ class Tasks:
     def __init__(self, processor: Any, budget: Budget) -> None:
         self.processor, self.tokenizer, self.budget = processor, processor.tokenizer, budget
         self.token = processor.token_side
+        self.words = min(self.tokenizer.all_special_ids)  # special tokens follow the words
 
-    def example(self, clip: Clip, rng: Rng, queries: Sequence[tuple[Query, str]], look: bool) -> Example:
-        """The answers to `queries` about a first observation, or about a random window."""
+    def example(
+        self, clip: Clip, rng: Rng, queries: Sequence[tuple[Query, str]], look: bool, interrupted: bool = False
+    ) -> Example:
+        """The answers to `queries` about a first observation, or about a random window.
+
+        `interrupted`: with words by chance between the parts of the answers.
+        """
         observation = self._window(clip, rng, queries) if look else first_observation(clip.num_frames, self.budget)
         frames = list(observation.indices)
         sharp = clip.sharp_at.index(observation.decoded)
@@ -94,7 +102,8 @@ class Tasks:
         system = "" if turn else text[:start]
         example = Example(clip, self._encode(expanded), self._encode(system), images, frames, sharp, [])
         for query, said in queries:
-            example.answers.append(self._answer(clip, observation, turn, query, said, sharp))
+            more = rng if interrupted else None
+            example.answers.append(self._answer(clip, observation, turn, query, said, sharp, more))
         return example
 
     def pictures(self, clip: Clip, rng: Rng, strips: int) -> Example:
@@ -125,7 +134,9 @@ class Tasks:
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False)) if text else []
 
-    def _answer(self, clip: Clip, observation: Observation, turn: int, query: Query, said: str, sharp: int) -> Answer:
+    def _answer(
+        self, clip: Clip, observation: Observation, turn: int, query: Query, said: str, sharp: int, rng: Rng | None
+    ) -> Answer:
         targets = list(query.targets)
         frames = list(observation.indices)
         key = frames[-1]
@@ -149,7 +160,32 @@ class Tasks:
         cells = self._cells(clip, targets, frames, sharp)
         strip_seen = [bool(seen[t]) for t in frames[:-1]]
         seg = next(i for i, name in enumerate(names) if name == "seg")
-        return Answer(list(ids), weights, names, looks, seg, query, said, cells, strip_seen, bool(seen[key]))
+        answer = Answer(list(ids), weights, names, looks, seg, query, said, cells, strip_seen, bool(seen[key]))
+        joints = [next(i for i, weight in enumerate(weights) if weight), _after(names, "window") + 1, seg]
+        return answer if rng is None else self._interrupted(answer, joints, rng)
+
+    def _spaced(self, token: int) -> int:
+        return self._encode(f" {self.tokenizer.decode([token])}")[0]
+
+    def _interrupted(self, answer: Answer, joints: list[int], rng: Rng) -> Answer:
+        """The answer with words by chance before some of the tokens `joints`: nothing in it may depend on distances.
+
+        What a dialogue writes between the parts is not known here; who has only ever seen one part right after the
+        other finds nothing any more once something stands between them.
+        """
+        for joint in sorted(joints, reverse=True):
+            if rng.random() >= INTERRUPTED:
+                continue
+            words = rng.integers(self.words, size=int(rng.integers(1, FILLER + 1))).tolist()
+            answer.ids[joint:joint] = words
+            answer.weights[joint:joint] = [0.0] * len(words)
+            answer.weights[joint + len(words)] = 0.0  # that the words end here cannot be known
+            answer.names[joint:joint] = [""] * len(words)
+            answer.looks = [(at + len(words) * (at >= joint), image) for at, image in answer.looks]
+            answer.seg += len(words) * (answer.seg >= joint)
+            if joint == joints[0]:  # the reply's first word, which follows a space now
+                answer.ids[joint + len(words)] = self._spaced(answer.ids[joint + len(words)])
+        return answer
 
     def _reply(
         self, clip: Clip, query: Query, said: str, frames: list[int], seen: npt.NDArray[np.bool_], sharp: int
@@ -188,6 +224,11 @@ class Tasks:
         mask = np.isin(owners, [k + 1 for k in targets]).astype(np.float32) * 255
         cells.append(_marked(cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)))
         return [cell.reshape(-1) for cell in cells]
+
+
+def _after(names: Sequence[str], name: str) -> int:
+    """Number of the token after the last one of that name."""
+    return max(i for i, given in enumerate(names) if given == name) + 1
 
 
 def _marked(share: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

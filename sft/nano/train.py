@@ -229,7 +229,8 @@ class Run:
     def _examples(self, level: Level, rng: np.random.Generator, look: bool) -> Iterator[Example]:
         for _ in range(level.videos):
             clip = self._any(rng)
-            yield self.tasks.example(clip, rng, draw(clip, rng, level.queries, level.kinds, level.mixed), look)
+            queries = draw(clip, rng, level.queries, level.kinds, level.mixed)
+            yield self.tasks.example(clip, rng, queries, look, level.interrupted)
 
     def _any(self, rng: np.random.Generator) -> Clip:
         return self.clips[int(rng.integers(len(self.clips)))]
