@@ -20,8 +20,8 @@ from vtscot.build import build
 from vtscot.cli.main import run as run_command
 from vtscot.errors import DataError
 from vtscot.interchange import export, findings
-from vtscot.interchange.items import open_items
 from vtscot.interchange.losses import LOSSES, NOTES, REFUSALS
+from vtscot.interchange.opening import open_items
 from vtscot.ledger import Ledger
 from vtscot.publish.reading import Rows, find_shards, read_episode
 from vtscot.recipe import load_recipe

@@ -25,8 +25,8 @@ from vtscot.ledger import Ledger
 from vtscot.progress import Progress
 from vtscot.prompts import render_prompt
 from vtscot.recipe import Recipe
-from vtscot.records import Observation, Thought
-from vtscot.replay import need
+from vtscot.records import Thought
+from vtscot.replay import need, sent_for
 from vtscot.sources.base import Source
 from vtscot.stages import Job, mine_query
 from vtscot.teacher.base import TraceTask
@@ -128,18 +128,6 @@ class _settled:
     def __exit__(self, *_: object) -> None:
         if self._ledger is not None:
             self._ledger.close()
-
-
-def sent_for(recipe: Recipe, observation: Observation) -> dict[str, int]:
-    """Requests and images that one turn costs: the teacher's questions, every frame once, and what verifies it."""
-    requests = images = 0
-    if recipe.teacher.name == "openai":
-        requests, images = 1 if recipe.teacher.mode == "single" else 3, len(observation.frames)
-    if recipe.verify.grounder == "openai":
-        requests, images = requests + 1, images + 1
-    if recipe.verify.judge == "openai":
-        requests += 1
-    return {"requests": requests * recipe.teacher.n_best, "images": images * recipe.teacher.n_best}
 
 
 def _render(total: Estimate, todo: Sequence[Job], recipe: Recipe, source: Source, index: Index, say: Progress) -> None:

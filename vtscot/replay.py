@@ -13,6 +13,8 @@ from vtscot.endpoint.price import Tokens, price
 from vtscot.endpoint.settings import EndpointSettings
 from vtscot.episode import observations
 from vtscot.ledger import Ledger
+from vtscot.recipe import Recipe
+from vtscot.records import Observation
 from vtscot.run import Run
 from vtscot.stages import MISSING, Done, Job, Tools, process
 
@@ -41,6 +43,18 @@ def need(jobs: Sequence[Job], place: Workplace, workers: int) -> Need:
     return sum(in_processes(jobs, quick, workers, _probe), Need(0, 0))
 
 
+def sent_for(recipe: Recipe, observation: Observation) -> dict[str, int]:
+    """Requests and images that one turn costs: the teacher's questions, every frame once, and what verifies it."""
+    requests = images = 0
+    if recipe.teacher.name == "openai":
+        requests, images = 1 if recipe.teacher.mode == "single" else 3, len(observation.frames)
+    if recipe.verify.grounder == "openai":
+        requests, images = requests + 1, images + 1
+    if recipe.verify.judge == "openai":
+        requests += 1
+    return {"requests": requests * recipe.teacher.n_best, "images": images * recipe.teacher.n_best}
+
+
 def usual_cost(requests: int, ledger: Ledger, settings: EndpointSettings) -> float | None:
     """What so many requests cost if they cost what those of the ledger did; None without prices or answers."""
     usage = ledger.usage()
@@ -52,8 +66,6 @@ def usual_cost(requests: int, ledger: Ledger, settings: EndpointSettings) -> flo
 
 
 async def _probe(job: Job, tools: Tools) -> Need:
-    from vtscot.estimate import sent_for
-
     planned = sum(sent_for(tools.recipe, seen)["requests"] for seen in observations(job.plan, tools.recipe.budget))
     if tools.client is None:
         return Need(planned, 0)

@@ -17,8 +17,9 @@ from vtscot.errors import DataError, UsageError
 from vtscot.interchange import Exported, Imported, detect, export, findings, import_released
 from vtscot.interchange.adopting import check_place, verified, write_imported
 from vtscot.interchange.exporting import RELEASED
-from vtscot.interchange.items import open_copy, open_items
+from vtscot.interchange.items import open_copy
 from vtscot.interchange.losses import LOSSES, NOTES
+from vtscot.interchange.opening import open_items
 from vtscot.recipe import Recipe
 from vtscot.records import count_states
 from vtscot.work import cores

@@ -1,23 +1,18 @@
-"""What is exported, one episode at a time, and where it comes from: the ledger of a run, or rows (`rows.py`).
+"""What is exported, one episode at a time, and the copy of a source that it is about.
 
-A run knows everything. What an item cannot give raises `Refused`.
+What an item cannot give raises `Refused`.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from vtscot.frames import Frames, encode_jpeg
 from vtscot.index import Index, ensure_index
-from vtscot.ledger import Ledger
-from vtscot.publish.locate import find_dataset, is_run
 from vtscot.records import Episode, Query, ShownFrame
-from vtscot.run import Run, run_recipe
 from vtscot.sources.base import Source
 from vtscot.sources.registry import open_source
 from vtscot.tracks import MaskTrack
@@ -87,39 +82,3 @@ def open_copy(name: str, root: Path, split: str, index: Path) -> Copy:
         return encode_jpeg(frames(video).image(frame, max_pixels))
 
     return Copy(source, found, frames, jpeg)
-
-
-@contextmanager
-def open_items(
-    name: str, *, rejected: bool = False, images: bool = True, root: Path | None = None, source: str | None = None
-) -> Iterator[Iterator[Found]]:
-    """The kept episodes of a run, in the order of their ids, or of a dataset, in its order; then the `rejected`.
-
-    `root` is the user's copy of `source`, from which rows are completed; without `images` those of rows are not read.
-    DataError for no run and no dataset.
-    """
-    from vtscot.interchange.rows import Copies, row_items
-
-    if is_run(Path(name)):
-        yield _run_items(Path(name), rejected)
-        return
-    with tempfile.TemporaryDirectory(prefix="vtscot-") as scratch:
-        directory = find_dataset(name)
-        copies = Copies(directory, root, source, Path(scratch))
-        yield row_items(directory, copies, rejected=rejected, images=images)
-
-
-def _run_items(directory: Path, rejected: bool) -> Iterator[Found]:
-    with Ledger(directory / "ledger.sqlite", read_only=True) as ledger:
-        run = Run(directory, run_recipe(directory), ledger)
-        outcomes = sorted(ledger.outcomes(), key=lambda outcome: (outcome.state != "kept", outcome.query.id))
-    states = ("kept", "rejected") if rejected else ("kept",)
-    settings = run.recipe.source
-    copy = open_copy(settings.name, run.source_root, settings.split, run.index)
-    for outcome in outcomes:
-        if outcome.state not in states or outcome.record is None:
-            continue
-        if outcome.query.video in copy.index.videos:
-            yield copy.item(outcome.query, outcome.record.episode)
-        else:
-            yield Lost(outcome.query.id, "its video is no longer in the source", "left-source")
