@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -131,7 +132,9 @@ def test_a_missing_answer_is_counted_and_named(run: Path, world: Path, server: S
     notes, sent, before = Notes(), len(server.requests), files(run)
     rebuild(run, (), notes)
     assert f"1 of {LIMIT} queries lack answers; vtscot build asks for them" in notes.said
-    assert files(run) == before  # its outcome is known with these settings
+    now = files(run)  # its outcome is known with these settings; the answer itself cannot be shown any more
+    assert now.pop("report.html") != before.pop("report.html")
+    assert now == before
     changed = rebuild(run, ["verify.min_iou=0.31"], notes)
     assert changed.figures.reasons["failed"] == {"not-in-ledger": 1}
     (failed,) = failures(run)
@@ -309,10 +312,9 @@ KINDS: list[Callable[[Body], Reply]] = [
 
 
 def flaky(number: int, body: Body) -> Reply | None:
-    """Three of ten requests go wrong, in turn in every way."""
-    if number % 10 not in (1, 4, 8):
-        return None
-    return KINDS[(number // 10 * 3 + (1, 4, 8).index(number % 10)) % len(KINDS)](body)
+    """Three of ten requests go wrong, by chance: in a fixed pattern a query can meet the same fault in every round."""
+    chance = Random(number)
+    return chance.choice(KINDS)(body) if chance.random() < 0.3 else None
 
 
 def test_a_flaky_server_leaves_every_query_accounted_for(world: Path, tmp_path: Path) -> None:
