@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from vtscot.errors import UsageError
+from vtscot.errors import PublishError, UsageError
 from vtscot.publish import Target, push
 from vtscot.publish.locate import find_dataset, is_run
 from vtscot.publish.unfinished import check_run
@@ -19,7 +19,7 @@ def push_command(path: Path, target: Target, *, dry_run: bool, yes: bool) -> Non
     """Validate, show, ask and send; prints the address on standard output, all else on standard error."""
     target.check()
     if not path.is_dir():
-        raise UsageError(f"{path} is no folder: give a run, or a dataset on this machine")
+        raise PublishError(f"{path} is no folder: give a run, or a dataset on this machine")
     if not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError("push asks before it sends, and there is no terminal to ask on: give --yes, or --dry-run")
     say = partial(typer.echo, err=True)
