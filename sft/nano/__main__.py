@@ -32,7 +32,7 @@ def main() -> int:
         with open_share() as share:
             folder = train(load_settings(told.recipe), told.out, say, told.workers, share)
     except KeyboardInterrupt:
-        say(f"stopped; go on with: python -m vtscot.sft.nano --out {told.out}", file=sys.stderr)
+        say(f"stopped; the same command goes on in {told.out}", file=sys.stderr)
         return 130
     except VtscotError as error:
         say(str(error), file=sys.stderr)

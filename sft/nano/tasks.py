@@ -161,7 +161,8 @@ class Tasks:
         strip_seen = [bool(seen[t]) for t in frames[:-1]]
         seg = next(i for i, name in enumerate(names) if name == "seg")
         answer = Answer(list(ids), weights, names, looks, seg, query, said, cells, strip_seen, bool(seen[key]))
-        joints = [next(i for i, weight in enumerate(weights) if weight), _after(names, "window") + 1, seg]
+        place = _after(names, "window") + 1  # the full stop still belongs to the table
+        joints = [next(i for i, weight in enumerate(weights) if weight), place, seg]
         return answer if rng is None else self._interrupted(answer, joints, rng)
 
     def _spaced(self, token: int) -> int:
