@@ -36,6 +36,7 @@ def test_a_short_version_runs(name: str, tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode in (0, 1), ended.stderr  # 1: a figure is not reached, as may be on a busy machine
+    assert ended.stdout, ended.stderr
     assert len(numbers(json.loads(ended.stdout))) >= 3
 
 
