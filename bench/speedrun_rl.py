@@ -1,10 +1,11 @@
 """What reinforcement adds to the cold start: constants, SFT, RL without and with calibration, on held-out demo videos.
 
 Goes on from the cold starts of `bench/speedrun.py` (made first where they are not there yet). Per seed: two trainings
-that differ in `calibration.weight` alone, then `vtscot eval` of the three policies on at least 200 queries of valid_u
-(greedy, masks propagated), and the rewards of greedy rollouts about the same queries. Finished steps are not repeated
-when the bench is run again with the same --out. The table has means over the seeds and their standard errors. Exit code
-1 where RL is not above SFT by more than two standard errors in reward and J&F (not with --quick: too short to tell).
+that differ in `calibration.weight` alone, side by side where there are two cores, then `vtscot eval` of the three
+policies on at least 200 queries of valid_u (greedy, masks propagated), and the rewards of greedy rollouts about the
+same queries. Finished steps are not repeated when the bench is run again with the same --out. The table has means over
+the seeds and their standard errors. Exit code 1 where RL is not above SFT by more than two standard errors in reward
+and J&F (not with --quick: too short to tell).
 
 OUT/seed-S/{run,policy,eval}                the cold start
 OUT/seed-S/rl/{plain,calibrated}            the trainings; OUT/seed-S/rl/{...}-eval their scores
@@ -19,14 +20,17 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from _reach import over_seeds  # the parts of the speedrun beside it
-from speedrun import QUICK, Plan, Step, one_seed, say, take
+from speedrun import QUICK, Plan, Step, cores, one_seed, say, take
 
 RECIPE = "rl_tiny"
 QUERIES = 200
@@ -35,8 +39,8 @@ POLICIES = ("sft", *WAYS)
 MEASURES = ("reward", "J&F", "keyframe_hit", "window_iou", "mean_rounds")
 
 
-def steps(place: Path, seed: int, steps: int, queries: int, sets: Sequence[str]) -> tuple[Step, ...]:
-    """The commands of one seed: two trainings, and the scores of three policies."""
+def trainings(place: Path, seed: int, steps: int, sets: Sequence[str]) -> list[Step]:
+    """The commands of the two trainings of a seed."""
     made: list[Step] = []
     for way, weight in WAYS.items():
         settings = [f"calibration.weight={weight}", f"max_steps={steps}", f"seed={seed}", *sets]
@@ -44,12 +48,15 @@ def steps(place: Path, seed: int, steps: int, queries: int, sets: Sequence[str])
         policy = place / "rl" / way
         line = ("train", "rl", "--data", str(place / "run"), "--model", str(place / "policy"), "--recipe", RECIPE)
         made.append(Step(f"rl-{way}", (*line, "--out", str(policy), *flags), policy / "training.json", ("--resume",)))
-    for name in POLICIES:
-        out = place / "rl" / f"{name}-eval"
-        split = ("--source", "demo", "--root", str(place / "run" / "source"), "--split", "valid_u")
-        line = ("eval", "--model", str(policy_of(place, name)), *split, "--limit", str(queries), "--out", str(out))
-        made.append(Step(f"rl-eval-{name}", line, out / "episodes.jsonl", ("--resume",)))
-    return tuple(made)
+    return made
+
+
+def scoring(place: Path, name: str, queries: int) -> Step:
+    """The command that scores one of a seed's policies."""
+    out = place / "rl" / f"{name}-eval"
+    split = ("--source", "demo", "--root", str(place / "run" / "source"), "--split", "valid_u")
+    line = ("eval", "--model", str(policy_of(place, name)), *split, "--limit", str(queries), "--out", str(out))
+    return Step(f"rl-eval-{name}", line, out / "episodes.jsonl", ("--resume",))
 
 
 def policy_of(place: Path, name: str) -> Path:
@@ -106,14 +113,34 @@ def _mean(found: Any) -> float | None:
 def seed_of(plan: Plan, seed: int, place: Path, length: int, queries: int, sets: Sequence[str]) -> dict[str, Any]:
     """Everything of one seed."""
     start = one_seed(plan, seed, place)
-    seconds = {}
-    for step in steps(place, seed, length, queries, sets):
-        say(f"seed {seed}  {step.name:22}", end="")
-        seconds[step.name] = take(step, place)
-        say(f"{seconds[step.name]:8.1f} s")
+    began = time.perf_counter()
+    scores = {name: scoring(place, name, queries) for name in POLICIES}
+    seconds = take_beside(seed, [*trainings(place, seed, length, sets), scores["sft"]], place, plan.cores)
+    seconds |= take_beside(seed, [scores[way] for way in WAYS], place, plan.cores)
     constants = {name: _mean(start["baselines"][name]) for name in ("keyframe_hit", "window_iou")}
     policies = {name: measured(place, name) for name in POLICIES}
-    return {"seed": seed, "constant": constants, **policies, "minutes": sum(seconds.values()) / 60}
+    minutes = _minutes(place / "rl" / "minutes.json", time.perf_counter() - began)
+    return {"seed": seed, "constant": constants, **policies, "seconds": seconds, "minutes": minutes}
+
+
+def take_beside(seed: int, steps: Sequence[Step], place: Path, cores: int) -> dict[str, float]:
+    """Run steps that do not need each other, one per core; their seconds."""
+
+    def one(step: Step) -> tuple[str, float]:
+        spent = take(step, place)
+        say(f"seed {seed}  {step.name:22}{spent:8.1f} s")
+        return step.name, spent
+
+    with ThreadPoolExecutor(max_workers=cores) as pool:
+        return dict(pool.map(one, steps))
+
+
+def _minutes(kept: Path, seconds: float) -> float:
+    """Minutes that a seed took after its cold start, over all calls that it took."""
+    before = json.loads(kept.read_text())["minutes"] if kept.is_file() else 0.0
+    minutes = float(before) + seconds / 60
+    kept.write_text(json.dumps({"minutes": minutes}))
+    return minutes
 
 
 def rows(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -155,7 +182,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the recipe rl_tiny")
     options = parser.parse_args()
     plan = QUICK if options.quick else Plan()
-    plan = Plan(plan.videos, plan.queries, plan.build, plan.train, options.model, plan.cores)
+    plan = replace(plan, model=options.model, cores=cores())  # as `bench/speedrun.py` has it: a cold start is made once
     length, queries = (2, 6) if options.quick else (options.steps, QUERIES)
     seeds = [0] if options.quick else [int(seed) for seed in options.seeds.split(",")]
     where = nullcontext(options.out) if options.out else tempfile.TemporaryDirectory(prefix="vtscot-speedrun-rl-")

@@ -33,10 +33,28 @@ def seed(sft: float, calibrated: float) -> dict[str, Any]:
 
 
 def test_trainings_differ_in_the_calibration_alone(bench: Any, tmp_path: Path) -> None:
-    plain, calibrated, *scored = bench.steps(tmp_path, 1, 60, 200, ["points=8"])
+    plain, calibrated = bench.trainings(tmp_path, 1, 60, ["points=8"])
     assert [a for a in plain.line if a not in calibrated.line] == [str(tmp_path / "rl/plain"), "calibration.weight=0.0"]
-    assert len(scored) == 3
-    assert all("valid_u" in step.line and "200" in step.line for step in scored)
+    for name in bench.POLICIES:
+        step = bench.scoring(tmp_path, name, 200)
+        assert "valid_u" in step.line
+        assert "200" in step.line
+        assert str(bench.policy_of(tmp_path, name)) in step.line
+
+
+def test_the_cold_start_is_the_one_that_the_speedrun_makes(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import speedrun  # the bench beside it
+
+    asked: list[Any] = []
+    monkeypatch.setattr(bench, "seed_of", lambda plan, *rest: asked.append(plan) or seed(1.0, 1.5))
+    monkeypatch.setattr(sys, "argv", ["speedrun_rl.py", "--seeds", "0"])
+    bench.main()
+    assert asked == [speedrun.plan_of(speedrun.options_of([]))]
+
+
+def test_minutes_add_up_over_the_calls_that_a_seed_took(bench: Any, tmp_path: Path) -> None:
+    assert bench._minutes(tmp_path / "minutes.json", 60.0) == 1.0
+    assert bench._minutes(tmp_path / "minutes.json", 90.0) == 2.5
 
 
 def test_a_gain_counts_from_two_standard_errors_on(bench: Any) -> None:
