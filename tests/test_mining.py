@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vtscot.budget import PRESETS, Budget
-from vtscot.episode import first_observation
+from vtscot.episode import first_observation, observations
 from vtscot.errors import DataError
 from vtscot.mining import MiningSettings, mine
 from vtscot.mining.difficulty import DifficultySettings
@@ -221,6 +221,32 @@ def test_answer_window(name: str) -> None:
     side = np.linspace(90, 100, 60)
     answer = mine(query(), 60, square(side=side, hidden=hidden), {}, DEFAULT).answer.selection
     assert (answer.start, answer.end) == window
+
+
+@given(jobs())
+def test_windows_and_keyframes_on_shown_frames(job: tuple[str, TrackTable, dict[str, TrackTable]]) -> None:
+    text, target, others = job
+    budget = PRESETS["tiny"]
+    plan = mine(query(text), len(target), target, others, MiningSettings(on_shown=True), budget)
+    shown: set[int] = set()
+    for step, observation in zip(plan.steps, observations(plan, budget), strict=True):
+        shown.update(observation.indices)
+        assert target.area[step.selection.keyframe] > 0
+        if any(target.area[i] for i in shown if i in step.selection.frames):
+            assert {step.selection.start, step.selection.end, *step.keyframes} <= shown
+    if len(plan.steps) > 1 and plan.steps[-2].selection.keyframe in plan.answer.selection.frames:
+        assert plan.answer.selection.keyframe == plan.steps[-2].selection.keyframe
+
+
+def test_on_shown_frames_a_look_is_widened_and_the_answer_is_as_near_as_it_was_seen() -> None:
+    hidden = [*range(20), *range(41, 60)]
+    usual = mine(query(TIMED), 60, square(hidden=hidden), {}, DEFAULT, PRESETS["tiny"])
+    moved = mine(query(TIMED), 60, square(hidden=hidden), {}, MiningSettings(on_shown=True), PRESETS["tiny"])
+    shown = first_observation(60, PRESETS["tiny"]).indices
+    look, mined = moved.steps[0].selection, usual.steps[0].selection
+    assert look.start <= mined.start and mined.end <= look.end and {look.start, look.end, look.keyframe} <= {*shown}
+    answer = moved.answer.selection
+    assert abs(answer.start - 20) <= 3 and abs(answer.end - 40) <= 3 and usual.answer.selection.start == 20
 
 
 def test_a_video_of_one_frame() -> None:

@@ -36,6 +36,7 @@ from vtscot.mining.difficulty import DifficultySettings, difficulty, looks_for, 
 from vtscot.mining.facts import FactSettings, facts_in
 from vtscot.mining.keyframes import KeyframeSettings, best_frame, candidates, near, quality
 from vtscot.mining.scene import Scene, Span, millionths, scene_of
+from vtscot.mining.shown import on_shown
 from vtscot.records import Fact, FactKind, Frozen, Plan, Query, Selection, Step
 from vtscot.tracks import TrackTable
 from vtscot.words.cues import Cues, cues_of
@@ -54,6 +55,7 @@ class MiningSettings(Frozen):
     evidence: float = Field(
         default=0.25, gt=0, le=1, description="longer evidence is cut to this, around its best frame"
     )
+    on_shown: bool = Field(default=False, description="windows and keyframes only at frames that were shown by then")
     glance: float = Field(default=0.6, ge=0, le=1, description="an answer at once needs this share of the best score")
     facts: FactSettings = FactSettings()
     keyframes: KeyframeSettings = KeyframeSettings()
@@ -98,6 +100,8 @@ def _something(query: Query, scene: Scene, settings: MiningSettings, budget: Bud
     looks = looks_for(value, settings.difficulty, budget.max_turns)
     steps = _looks(scene, score, facts, _evidence(facts, strengths, cues), looks, settings)
     steps = (*steps, _answer(scene, score, facts, steps[-1] if steps else None, settings))
+    if settings.on_shown:
+        steps = on_shown(steps, score, settings.keyframes.fit, budget)
     return Plan(query_id=query.id, num_frames=len(scene), difficulty=value, steps=steps, facts=facts)
 
 
@@ -217,4 +221,7 @@ def _nothing(
     looks = min(1, looks_for(value, settings.difficulty, budget.max_turns))
     frame = busiest if looks else middle
     step = Step(selection=Selection(start=0, end=num_frames - 1, keyframe=frame), keyframes=(frame,))
-    return Plan(query_id=query.id, num_frames=num_frames, difficulty=value, steps=(step,) * (looks + 1))
+    steps = (step,) * (looks + 1)
+    if settings.on_shown:
+        steps = on_shown(steps, np.ones(num_frames), settings.keyframes.fit, budget)
+    return Plan(query_id=query.id, num_frames=num_frames, difficulty=value, steps=steps)
