@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from PIL import Image  # noqa: E402
 
 from vtscot.budget import PRESETS  # noqa: E402
 from vtscot.errors import UsageError  # noqa: E402
+from vtscot.grammar import TITLES  # noqa: E402
 from vtscot.policy.init import join  # noqa: E402
 from vtscot.policy.load import NANO_FOLDER, load_policy  # noqa: E402
 from vtscot.policy.pixels import sam_frame  # noqa: E402
@@ -27,6 +29,7 @@ from vtscot.policy.processor import PolicyProcessor  # noqa: E402
 from vtscot.policy.settings import TinySettings  # noqa: E402
 from vtscot.policy.tiny import tiny_sam, tiny_vlm  # noqa: E402
 from vtscot.sft.nano.batch import Batch, collate, patches  # noqa: E402
+from vtscot.sft.nano.fragments import draw_fragments  # noqa: E402
 from vtscot.sft.nano.model import Warmup  # noqa: E402
 from vtscot.sft.nano.prompts import sam_pixels  # noqa: E402
 from vtscot.sft.nano.settings import NanoSettings, load_settings  # noqa: E402
@@ -169,9 +172,12 @@ def test_attention_is_told_to_look_at_the_target_or_the_image_end(
         assert at == [wanted] * max(1, int(answer.cells[image].sum()))
 
 
-def test_words_between_the_parts_of_a_reply_move_what_is_decided_and_are_not_learned(
-    clips: list[Clip], processor: PolicyProcessor
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_text_between_the_parts_of_a_reply_moves_what_is_decided(
+    clips: list[Clip], processor: PolicyProcessor, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
+    """Chance words (share 0) are not learned, fragments of markup (share 1) but for where they begin."""
+    monkeypatch.setattr("vtscot.sft.nano.tasks.FRAGMENTS", share)
     tasks = Tasks(processor, PRESETS["tiny"])
     moved = 0
     for number in range(6):
@@ -182,10 +188,22 @@ def test_words_between_the_parts_of_a_reply_move_what_is_decided_and_are_not_lea
             assert other.ids[other.seg] == processor.seg_id
             assert _decided(other, processor) == _decided(one, processor)
             assert [other.ids[at] for at, _ in other.looks] == [one.ids[at] for at, _ in one.looks]
-            learned = [token for token, weight in zip(other.ids, other.weights, strict=True) if weight]
-            assert len(learned) <= sum(weight > 0 for weight in one.weights)
-            moved += len(other.ids) > len(one.ids)
+            more = len(other.ids) - len(one.ids)
+            learned = sum(weight > 0 for weight in other.weights) - sum(weight > 0 for weight in one.weights)
+            assert learned <= share * more
+            moved += more > 0
     assert 5 <= moved <= 18
+
+
+def test_fragments_name_shown_frames_in_an_order_that_they_could_have() -> None:
+    frames = [0, 11, 23, 104]
+    drawn = [text for number in range(200) for text in draw_fragments(np.random.default_rng(number), frames)]
+    windows = [json.loads(found.group()) for text in drawn if (found := re.search(r"\{.*\}", text))]
+    assert len(windows) > 20
+    for window in windows:
+        assert window["start"] <= window["keyframe"] <= window["end"]
+        assert {*window.values()} <= {*frames}
+    assert {title for title in TITLES.values() if any(title in text for text in drawn)} == {*TITLES.values()}
 
 
 def _decided(answer: Answer, processor: PolicyProcessor) -> list[tuple[str, str]]:

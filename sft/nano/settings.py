@@ -41,7 +41,7 @@ class Level(Frozen):
     mixed: float = Field(default=0.0, ge=0, le=1, description="share of queries whose targets are seen partly")
     look: float = Field(default=0.25, ge=0, le=1, description="share of batches that show a window and a keyframe")
     system: float = Field(default=0.0, ge=0, le=1, description="share of first observations after the system message")
-    interrupted: bool = Field(default=False, description="words by chance stand between the parts of the replies")
+    interrupted: bool = Field(default=False, description="fragments of markup or chance words between the parts")
     lr: float = Field(default=2e-3, gt=0)
     lr_end: float | None = Field(default=None, gt=0, description="default: lr")
     warmup: int = Field(default=40, ge=0)

@@ -19,6 +19,7 @@ from vtscot.episode import first_observation, look_observation
 from vtscot.policy.tokenizer import IMAGE, MESSAGE_END, MESSAGE_START, VISION_END
 from vtscot.policy.tokens import _shown_text
 from vtscot.records import Observation, Selection
+from vtscot.sft.nano.fragments import draw_fragments
 from vtscot.sft.nano.wording import PLAIN, Reply, Spot, add_place, add_seg, add_table, lead
 from vtscot.sft.nano.world import Clip, Query
 
@@ -34,8 +35,9 @@ KINDS: Final = {
 }
 """How often a kind of query is asked: about as often as the demo asks it."""
 PARTLY: Final = (0.1, 0.9)
-INTERRUPTED: Final = 0.5  # share of the joints of a reply that words by chance stand before
-FILLER: Final = 24  # at most so many of them
+INTERRUPTED: Final = 0.5  # share of the joints of a reply that other text stands before
+FRAGMENTS: Final = 0.8  # share of these that are fragments of markup; the others are tokens by chance
+FILLER: Final = 24  # at most so many of these
 Rng = np.random.Generator
 
 
@@ -85,7 +87,7 @@ class Tasks:
     ) -> Example:
         """The answers to `queries` about a first observation, or about a random window.
 
-        `interrupted`: with words by chance between the parts of the answers.
+        `interrupted`: with other text between the parts of the answers.
         """
         observation = self._window(clip, rng, queries) if look else first_observation(clip.num_frames, self.budget)
         frames = list(observation.indices)
@@ -162,31 +164,44 @@ class Tasks:
         seg = next(i for i, name in enumerate(names) if name == "seg")
         answer = Answer(list(ids), weights, names, looks, seg, query, said, cells, strip_seen, bool(seen[key]))
         place = _after(names, "window") + 1  # the full stop still belongs to the table
-        joints = [next(i for i, weight in enumerate(weights) if weight), place, seg]
-        return answer if rng is None else self._interrupted(answer, joints, rng)
+        joints = [next(i for i, weight in enumerate(weights) if weight), place, seg, seg + 1]
+        return answer if rng is None else self._interrupted(answer, joints, frames, rng)
 
     def _spaced(self, token: int) -> int:
         return self._encode(f" {self.tokenizer.decode([token])}")[0]
 
-    def _interrupted(self, answer: Answer, joints: list[int], rng: Rng) -> Answer:
-        """The answer with words by chance before some of the tokens `joints`: nothing in it may depend on distances.
+    def _interrupted(self, answer: Answer, joints: list[int], frames: Sequence[int], rng: Rng) -> Answer:
+        """The answer with other text before some of the tokens `joints`: nothing in it may depend on distances.
 
         What a dialogue writes between the parts is not known here; who has only ever seen one part right after the
-        other finds nothing any more once something stands between them.
+        other finds nothing any more once something stands between them. So words by chance, or fragments of markup.
         """
         for joint in sorted(joints, reverse=True):
             if rng.random() >= INTERRUPTED:
                 continue
-            words = rng.integers(self.words, size=int(rng.integers(1, FILLER + 1))).tolist()
+            words, weights = self._between(frames, rng)
             answer.ids[joint:joint] = words
-            answer.weights[joint:joint] = [0.0] * len(words)
-            answer.weights[joint + len(words)] = 0.0  # that the words end here cannot be known
+            answer.weights[joint:joint] = weights
+            answer.weights[joint + len(words)] = 0.0  # that they end here cannot be known
             answer.names[joint:joint] = [""] * len(words)
             answer.looks = [(at + len(words) * (at >= joint), image) for at, image in answer.looks]
             answer.seg += len(words) * (answer.seg >= joint)
             if joint == joints[0]:  # the reply's first word, which follows a space now
                 answer.ids[joint + len(words)] = self._spaced(answer.ids[joint + len(words)])
         return answer
+
+    def _between(self, frames: Sequence[int], rng: Rng) -> tuple[list[int], list[float]]:
+        """Tokens that stand between two parts, and their weights: which fragment comes next cannot be known."""
+        if rng.random() >= FRAGMENTS:
+            words = rng.integers(self.words, size=int(rng.integers(1, FILLER + 1))).tolist()
+            return words, [0.0] * len(words)
+        ids: list[int] = []
+        weights: list[float] = []
+        for fragment in draw_fragments(rng, frames):
+            said = self._encode(fragment)
+            ids += said
+            weights += [0.0] + [PLAIN] * (len(said) - 1)
+        return ids, weights
 
     def _reply(
         self, clip: Clip, query: Query, said: str, frames: list[int], seen: npt.NDArray[np.bool_], sharp: int
