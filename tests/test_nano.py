@@ -29,7 +29,7 @@ from vtscot.policy.processor import PolicyProcessor  # noqa: E402
 from vtscot.policy.settings import TinySettings  # noqa: E402
 from vtscot.policy.tiny import tiny_sam, tiny_vlm  # noqa: E402
 from vtscot.sft.nano.batch import Batch, collate, patches  # noqa: E402
-from vtscot.sft.nano.fragments import draw_fragments  # noqa: E402
+from vtscot.sft.nano.fragments import draw_fragments, draw_said  # noqa: E402
 from vtscot.sft.nano.model import Warmup  # noqa: E402
 from vtscot.sft.nano.prompts import sam_pixels  # noqa: E402
 from vtscot.sft.nano.settings import NanoSettings, load_settings  # noqa: E402
@@ -178,6 +178,7 @@ def test_text_between_the_parts_of_a_reply_moves_what_is_decided(
 ) -> None:
     """Chance words (share 0) are not learned, fragments of markup (share 1) but for where they begin."""
     monkeypatch.setattr("vtscot.sft.nano.tasks.FRAGMENTS", share)
+    monkeypatch.setattr("vtscot.sft.nano.tasks.MISPLACED", 0.0)
     tasks = Tasks(processor, PRESETS["tiny"])
     moved = 0
     for number in range(6):
@@ -195,15 +196,41 @@ def test_text_between_the_parts_of_a_reply_moves_what_is_decided(
     assert 5 <= moved <= 18
 
 
-def test_fragments_name_shown_frames_in_an_order_that_they_could_have() -> None:
-    frames = [0, 11, 23, 104]
-    drawn = [text for number in range(200) for text in draw_fragments(np.random.default_rng(number), frames)]
-    windows = [json.loads(found.group()) for text in drawn if (found := re.search(r"\{.*\}", text))]
-    assert len(windows) > 20
-    for window in windows:
-        assert window["start"] <= window["keyframe"] <= window["end"]
-        assert {*window.values()} <= {*frames}
-    assert {title for title in TITLES.values() if any(title in text for text in drawn)} == {*TITLES.values()}
+def test_fragments_of_a_reply_agree_and_name_frames_that_show_the_target() -> None:
+    frames, seen = [0, 11, 23, 57, 104], [False, True, False, True, False]
+    for number in range(60):
+        rng = np.random.default_rng(number)
+        said = draw_said(rng, frames, seen)
+        assert said.key in (11, 57)
+        assert said.start <= said.key <= said.end
+        drawn = [text for _ in range(20) for text in draw_fragments(rng, said)]
+        windows = [json.loads(found.group()) for text in drawn if (found := re.search(r"\{.*\}", text))]
+        assert windows
+        assert all(one == {"start": said.start, "end": said.end, "keyframe": said.key} for one in windows)
+        assert {title for title in TITLES.values() if any(title in text for text in drawn)}
+
+
+def test_before_the_table_no_fragment_tells_what_is_in_it() -> None:
+    drawn = [text for number in range(100) for text in draw_fragments(np.random.default_rng(number), None)]
+    assert not any(character.isdigit() for text in drawn for character in re.sub(r"Step \d", "", text))
+
+
+def test_places_by_chance_are_read_and_not_learned(
+    clips: list[Clip], processor: PolicyProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks, counts = Tasks(processor, PRESETS["tiny"]), []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr("vtscot.sft.nano.tasks.MISPLACED", share)
+        answers = []
+        for number in range(6):
+            queries = draw(clips[0], np.random.default_rng(number), 3, {"appearance": 1.0})
+            example = tasks.example(clips[0], np.random.default_rng(number), queries, look=False, interrupted=True)
+            answers += example.answers
+        named = [(name, weight) for a in answers for name, weight in zip(a.names, a.weights, strict=True)]
+        counts.append([sum(n == name and w > 0 for n, w in named) for name in ("across", "down", "wide", "tall")])
+        assert any(name == "across" for name, _ in named)
+    assert min(counts[0]) > 0
+    assert max(counts[1]) == 0
 
 
 def _decided(answer: Answer, processor: PolicyProcessor) -> list[tuple[str, str]]:

@@ -64,6 +64,7 @@ RUNTIME: Final = frozenset(
 
 
 LATER: Final[dict[str, object]] = {
+    "mining.on_shown": False,
     "teacher.style": "full",
     "teacher.mode": "passes",
     "teacher.n_best": 1,

@@ -1,13 +1,14 @@
 """Fragments of a reply's markup, in no order: what stands between the parts of an answer while nano reads and writes.
 
-A base model has read tags, JSON and headings before it is taught a task. nano gets the same from these fragments: each
-is drawn on its own, with numbers of the frames that are shown, so that it learns how one goes on and that its numbers
-are copied, and nothing about which comes when: that is what the cold start teaches.
+A base model has read tags, JSON and headings before it is taught a task, and can say again what was said. nano gets the
+same from these fragments. Which comes when is left to chance: that is what the cold start teaches. Those of one reply
+agree (`Said`): a window, a frame of it that shows the target, a tag; so all but the first of them can be copied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,28 +20,54 @@ _KINDS: Final = ("colour", "size", "number", "place", "time", "shape")
 Rng = np.random.Generator
 
 
-def draw_fragments(rng: Rng, frames: Sequence[int]) -> list[str]:
-    """One to `MOST` fragments; their numbers are among `frames`."""
-    return [_fragment(rng, frames) for _ in range(int(rng.integers(1, MOST + 1)))]
+@dataclass(frozen=True)
+class Said:
+    """What the fragments of one reply agree on."""
+
+    start: int
+    end: int
+    key: int
+    action: str
+    kinds: str
 
 
-def _fragment(rng: Rng, frames: Sequence[int]) -> str:
-    start, key, end = sorted(int(frame) for frame in rng.choice(np.asarray(frames), 3))
+def draw_said(rng: Rng, frames: Sequence[int], seen: Sequence[bool]) -> Said:
+    """A window of shown `frames` around one of those that are `seen` to hold the target, or any where none is."""
+    shown = np.array([frame for frame, there in zip(frames, seen, strict=True) if there] or frames)
+    key = int(rng.choice(shown))
+    start, end = shown[0], shown[-1]
+    if rng.random() < 0.5:
+        start = rng.choice([frame for frame in frames if frame <= key])
+        end = rng.choice([frame for frame in frames if frame >= key])
+    kinds = rng.choice(_KINDS, int(rng.integers(1, 3)), replace=False)
     action = ("select", "answer")[int(rng.integers(2))]
-    titles = tuple(TITLES.values())
-    count = int(rng.integers(1, 3))
-    kinds = " and ".join(f"the {kind}" for kind in rng.choice(_KINDS, count, replace=False))
-    options = (
-        f"<think>{titles[0]}",
-        *(f" {title}" for title in titles[1:]),
-        f" What counts is {kinds}.",
-        f" I look from {start} to {end}.",
-        f" I look closer near frame {key}.",
-        f" I am sure near frame {key}.",
+    return Said(int(start), int(end), key, action, " and ".join(f"the {kind}" for kind in kinds))
+
+
+def draw_fragments(rng: Rng, said: Said | None) -> list[str]:
+    """One to `MOST` fragments; None: before the table, to which their numbers would tell the answer, so without any."""
+    options = _plain() if said is None else (*_plain(), *_agreed(said))
+    return [options[int(rng.integers(len(options)))] for _ in range(int(rng.integers(1, MOST + 1)))]
+
+
+def _plain() -> tuple[str, ...]:
+    first, *titles = TITLES.values()
+    return (
+        f"<think>{first}",
+        *(f" {title}" for title in titles),
         " I look again to be sure.",
         " I am sure that it is not here.",
-        f'</think><{action}><VTG>{{"start": {start}, "end": {end}, "keyframe": {key}}}</VTG><RefSeg>',
-        f'</think><{action}><VTG>{{"start": {start}, "end": {end}, "keyframe": {key}}}</VTG><RefSeg>',
-        f"</RefSeg></{action}>",
     )
-    return options[int(rng.integers(len(options)))]
+
+
+def _agreed(said: Said) -> tuple[str, ...]:
+    window = f'{{"start": {said.start}, "end": {said.end}, "keyframe": {said.key}}}'
+    return (
+        f" What counts is {said.kinds}.",
+        f" I look from {said.start} to {said.end}.",
+        f" It is there from {said.start} to {said.end}.",
+        f" I look closer near frame {said.key}.",
+        f" I am sure near frame {said.key}.",
+        *(f"</think><{said.action}><VTG>{window}</VTG><RefSeg>",) * 4,
+        f"</RefSeg></{said.action}>",
+    )

@@ -19,7 +19,7 @@ from vtscot.episode import first_observation, look_observation
 from vtscot.policy.tokenizer import IMAGE, MESSAGE_END, MESSAGE_START, VISION_END
 from vtscot.policy.tokens import _shown_text
 from vtscot.records import Observation, Selection
-from vtscot.sft.nano.fragments import draw_fragments
+from vtscot.sft.nano.fragments import Said, draw_fragments, draw_said
 from vtscot.sft.nano.wording import PLAIN, Reply, Spot, add_place, add_seg, add_table, lead
 from vtscot.sft.nano.world import Clip, Query
 
@@ -37,6 +37,7 @@ KINDS: Final = {
 PARTLY: Final = (0.1, 0.9)
 INTERRUPTED: Final = 0.5  # share of the joints of a reply that other text stands before
 FRAGMENTS: Final = 0.8  # share of these that are fragments of markup; the others are tokens by chance
+MISPLACED: Final = 0.4  # share of the replies whose place and size are words by chance, which are not learned
 FILLER: Final = 24  # at most so many of these
 Rng = np.random.Generator
 
@@ -143,7 +144,7 @@ class Tasks:
         frames = list(observation.indices)
         key = frames[-1]
         seen = (clip.array("seen")[targets] > 0).any(0) if targets else np.zeros(clip.num_frames, bool)
-        reply = self._reply(clip, query, said, frames, seen, sharp)
+        reply = self._reply(clip, query, said, frames, seen, sharp, rng)
         text = _shown_text(turn, observation, said, clip.num_frames, self.processor)
         text = text[text.rindex(VISION_END) + len(VISION_END) :]
         coded = self.tokenizer(text + reply.text + MESSAGE_END, add_special_tokens=False, return_offsets_mapping=True)
@@ -165,12 +166,14 @@ class Tasks:
         answer = Answer(list(ids), weights, names, looks, seg, query, said, cells, strip_seen, bool(seen[key]))
         place = _after(names, "window") + 1  # the full stop still belongs to the table
         joints = [next(i for i, weight in enumerate(weights) if weight), place, seg, seg + 1]
-        return answer if rng is None else self._interrupted(answer, joints, frames, rng)
+        if rng is None:
+            return answer
+        return self._interrupted(answer, joints, draw_said(rng, frames[:-1], strip_seen), rng)
 
     def _spaced(self, token: int) -> int:
         return self._encode(f" {self.tokenizer.decode([token])}")[0]
 
-    def _interrupted(self, answer: Answer, joints: list[int], frames: Sequence[int], rng: Rng) -> Answer:
+    def _interrupted(self, answer: Answer, joints: list[int], said: Said, rng: Rng) -> Answer:
         """The answer with other text before some of the tokens `joints`: nothing in it may depend on distances.
 
         What a dialogue writes between the parts is not known here; who has only ever seen one part right after the
@@ -179,7 +182,7 @@ class Tasks:
         for joint in sorted(joints, reverse=True):
             if rng.random() >= INTERRUPTED:
                 continue
-            words, weights = self._between(frames, rng)
+            words, weights = self._between(said if joint > joints[0] else None, rng)
             answer.ids[joint:joint] = words
             answer.weights[joint:joint] = weights
             answer.weights[joint + len(words)] = 0.0  # that they end here cannot be known
@@ -190,21 +193,28 @@ class Tasks:
                 answer.ids[joint + len(words)] = self._spaced(answer.ids[joint + len(words)])
         return answer
 
-    def _between(self, frames: Sequence[int], rng: Rng) -> tuple[list[int], list[float]]:
+    def _between(self, said: Said | None, rng: Rng) -> tuple[list[int], list[float]]:
         """Tokens that stand between two parts, and their weights: which fragment comes next cannot be known."""
         if rng.random() >= FRAGMENTS:
             words = rng.integers(self.words, size=int(rng.integers(1, FILLER + 1))).tolist()
             return words, [0.0] * len(words)
         ids: list[int] = []
         weights: list[float] = []
-        for fragment in draw_fragments(rng, frames):
-            said = self._encode(fragment)
-            ids += said
-            weights += [0.0] + [PLAIN] * (len(said) - 1)
+        for fragment in draw_fragments(rng, said):
+            tokens = self._encode(fragment)
+            ids += tokens
+            weights += [0.0] + [PLAIN] * (len(tokens) - 1)
         return ids, weights
 
     def _reply(
-        self, clip: Clip, query: Query, said: str, frames: list[int], seen: npt.NDArray[np.bool_], sharp: int
+        self,
+        clip: Clip,
+        query: Query,
+        said: str,
+        frames: list[int],
+        seen: npt.NDArray[np.bool_],
+        sharp: int,
+        rng: Rng | None,
     ) -> Reply:
         targets = list(query.targets)
         plural = len(targets) > 1
@@ -213,7 +223,11 @@ class Tasks:
         reply = Reply()
         add_table(reply, lead(said, colours, first), {t: bool(seen[t]) for t in frames[:-1]}, plural)
         key = frames[-1]
-        add_place(reply, key, self._spots(clip, targets, key, sharp), plural)
+        spots = self._spots(clip, targets, key, sharp)
+        if rng is not None and spots and rng.random() < MISPLACED:
+            add_place(reply, key, [_anywhere(spots[0], rng)], plural, learned=False)
+        else:
+            add_place(reply, key, spots, plural)
         add_seg(reply, key)
         return reply
 
@@ -240,6 +254,12 @@ class Tasks:
         mask = np.isin(owners, [k + 1 for k in targets]).astype(np.float32) * 255
         cells.append(_marked(cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)))
         return [cell.reshape(-1) for cell in cells]
+
+
+def _anywhere(spot: Spot, rng: Rng) -> Spot:
+    """The spot at a place and of a size by chance: what follows has to look instead of believing the words."""
+    x, y, width, height = rng.random(4)
+    return Spot(spot.colour, float(x), float(y), float(width) / 2, float(height) / 2)
 
 
 def _after(names: Sequence[str], name: str) -> int:

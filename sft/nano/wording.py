@@ -92,8 +92,11 @@ def add_table(reply: Reply, opening: str, seen: Mapping[int, bool], plural: bool
     reply.add(".")
 
 
-def add_place(reply: Reply, frame: int, spots: Sequence[Spot], plural: bool) -> None:
-    """Where the target is on the sharp frame, in fractions; nothing where several would need a sentence each."""
+def add_place(reply: Reply, frame: int, spots: Sequence[Spot], plural: bool, learned: bool = True) -> None:
+    """Where the target is on the sharp frame, in fractions; nothing where several would need a sentence each.
+
+    Not `learned`: place and size are read, not to be said.
+    """
     if not spots:
         reply.add(f" In frame {frame} the {'targets are' if plural else 'target is'}")
         reply.add(" not", "here", 1.0, frame, True)
@@ -105,13 +108,13 @@ def add_place(reply: Reply, frame: int, spots: Sequence[Spot], plural: bool) -> 
     reply.add(f" In frame {frame} the target is")
     reply.add(f" {_WORD.get(spot.colour, spot.colour)}", "here", 1.0, frame, True)
     reply.add(",")
-    reply.add(f" {_nearest(PLACES, spot.x)}", "across", 0.5, frame, True)
+    reply.add(f" {_nearest(PLACES, spot.x)}", "across", 1.0 * learned, frame, True)
     reply.add(" across,")
-    reply.add(f" {_nearest(PLACES, spot.y)}", "down", 0.5, frame, True)
+    reply.add(f" {_nearest(PLACES, spot.y)}", "down", 1.0 * learned, frame, True)
     reply.add(" down,")
-    reply.add(f" {_nearest(SIZES, spot.width)}", "wide", 0.3, frame, True)
+    reply.add(f" {_nearest(SIZES, spot.width)}", "wide", 0.5 * learned, frame, True)
     reply.add(" as wide and")
-    reply.add(f" {_nearest(SIZES, spot.height)}", "tall", 0.3, frame, True)
+    reply.add(f" {_nearest(SIZES, spot.height)}", "tall", 0.5 * learned, frame, True)
     reply.add(" as tall.")
 
 
