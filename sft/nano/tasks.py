@@ -88,7 +88,7 @@ class Tasks:
     ) -> Example:
         """The answers to `queries` about a first observation, or about a random window.
 
-        `interrupted`: with other text between the parts of the answers.
+        `interrupted`: with other text between the parts of the answers, and a table by chance before a window.
         """
         observation = self._window(clip, rng, queries) if look else first_observation(clip.num_frames, self.budget)
         frames = list(observation.indices)
@@ -103,11 +103,21 @@ class Tasks:
         parts = text[start:].split(IMAGE)
         expanded = parts[0] + "".join(IMAGE * n + part for n, part in zip(tokens, parts[1:], strict=True))
         system = "" if turn else text[:start]
+        if interrupted and turn:
+            expanded = self._earlier(clip, rng) + expanded
         example = Example(clip, self._encode(expanded), self._encode(system), images, frames, sharp, [])
         for query, said in queries:
             more = rng if interrupted else None
             example.answers.append(self._answer(clip, observation, turn, query, said, sharp, more))
         return example
+
+    def _earlier(self, clip: Clip, rng: Rng) -> str:
+        """A table about other frames, by chance: who reads it must still copy and look at what is shown after it."""
+        strip = first_observation(clip.num_frames, self.budget).indices[:-1]
+        seen = {frame: bool(rng.random() < 0.5) for frame in strip}
+        reply = Reply()
+        add_table(reply, "The target:", seen, plural=False)
+        return f"{MESSAGE_START}assistant\n{reply.text}{MESSAGE_END}\n"
 
     def pictures(self, clip: Clip, rng: Rng, strips: int) -> Example:
         """Frames at random and one sharp image, with nothing asked: what is in them is known all the same."""
