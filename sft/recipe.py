@@ -26,7 +26,8 @@ class DecisionSettings(Frozen):
 
     words: tuple[str, ...] = ()
     weight: float = Field(default=1.0, gt=0)  # of these tokens, beside that of content
-    random: float = Field(default=0.0, ge=0, le=1)  # share of the replies whose earlier decisions are read at random
+    random: float = Field(default=0.0, ge=0, le=1)  # share of the replies that read others of them, by chance
+    followed: bool = True  # whether what comes after them follows from them: where they are random it is not learned
 
 
 class BatchSettings(Frozen):
@@ -45,7 +46,7 @@ class SftRecipe(Frozen):
 
     trainable: TrainableSettings = TrainableSettings()
     losses: LossSettings = LossSettings()
-    decisions: DecisionSettings = DecisionSettings()
+    decisions: dict[str, DecisionSettings] = {}  # noqa: RUF012
     optimiser: OptimiserSettings = OptimiserSettings()
     batch: BatchSettings = BatchSettings()
     epochs: float | None = Field(default=None, gt=0)  # 1, where max_steps says nothing else
