@@ -26,8 +26,7 @@ class DecisionSettings(Frozen):
 
     words: tuple[str, ...] = ()
     weight: float = Field(default=1.0, gt=0)  # of these tokens, beside that of content
-    random: float = Field(default=0.0, ge=0, le=1)  # share of the replies that read others of them, by chance
-    followed: bool = True  # whether what comes after them follows from them: where they are random it is not learned
+    random: float = Field(default=0.0, ge=0, le=1)  # share of the replies whose earlier decisions are read at random
 
 
 class BatchSettings(Frozen):
@@ -46,7 +45,7 @@ class SftRecipe(Frozen):
 
     trainable: TrainableSettings = TrainableSettings()
     losses: LossSettings = LossSettings()
-    decisions: dict[str, DecisionSettings] = {}  # noqa: RUF012
+    decisions: DecisionSettings = DecisionSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     batch: BatchSettings = BatchSettings()
     epochs: float | None = Field(default=None, gt=0)  # 1, where max_steps says nothing else

@@ -9,7 +9,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("transformers", reason="training needs the extra `train`")
 
-from vtscot.policy.load import load_policy  # noqa: E402
 from vtscot.policy.processor import PolicyProcessor  # noqa: E402
 from vtscot.policy.tokens import IGNORED  # noqa: E402
 from vtscot.sft.batching import Samples  # noqa: E402
@@ -32,7 +31,7 @@ def encoder(sft_run: Path, processor: PolicyProcessor) -> Encoder:
 
 
 def decisions(processor: PolicyProcessor, random: float = 1.0, weight: float = 1.0, seed: int = 0) -> Decisions:
-    return Decisions({"words": DecisionSettings(words=WORDS, random=random, weight=weight)}, processor, seed)
+    return Decisions(DecisionSettings(words=WORDS, random=random, weight=weight), processor, seed)
 
 
 def test_only_decisions_are_drawn_and_what_is_to_be_said_stays_true(
@@ -41,7 +40,7 @@ def test_only_decisions_are_drawn_and_what_is_to_be_said_stays_true(
     drawing = decisions(processor)
     true = encoder.sample(0).encoded
     drawn = drawing.drawn(true, 0)
-    chosen = torch.isin(true.input_ids, drawing.ids["words"])
+    chosen = torch.isin(true.input_ids, drawing.ids)
     changed = true.input_ids != drawn.input_ids
     assert changed.any()
     assert not changed[~chosen].any()
@@ -94,32 +93,13 @@ def test_decisions_may_weigh_more(processor: PolicyProcessor) -> None:
 
 def test_a_word_of_several_tokens_is_left_out(encoder: Encoder, processor: PolicyProcessor) -> None:
     words = ("a word of several tokens", WORDS[0])
-    drawing = Decisions({"words": DecisionSettings(words=words, random=1.0)}, processor, 0)
+    drawing = Decisions(DecisionSettings(words=words, random=1.0), processor, 0)
     assert drawing.left_out == words[:1]
-    assert len(drawing.ids["words"]) == 1
-    none = Decisions({"words": DecisionSettings(words=words[:1], random=1.0)}, processor, 0)
+    assert len(drawing.ids) == 1
+    none = Decisions(DecisionSettings(words=words[:1], random=1.0), processor, 0)
     true = encoder.sample(0).encoded
     assert none.drawn(true, 0) is true
 
 
-def test_groups_are_drawn_each_for_itself_and_what_does_not_follow_from_them_is_learned(
-    encoder: Encoder, processor: PolicyProcessor
-) -> None:
-    true = encoder.sample(0).encoded
-    one = DecisionSettings(words=WORDS, random=1.0, followed=False)
-    other = DecisionSettings(words=(" is", " in"), random=1.0, followed=False)
-    drawing = Decisions({"one": one, "other": other}, processor, 0)
-    drawn = drawing.drawn(true, 0)
-    assert torch.equal(drawn.labels, true.labels)
-    for ids in drawing.ids.values():
-        assert torch.equal(torch.isin(drawn.input_ids, ids), torch.isin(true.input_ids, ids))
-    alone = Decisions({"one": one}, processor, 0).drawn(true, 0)
-    within = torch.isin(true.input_ids, drawing.ids["one"])
-    assert torch.equal(alone.input_ids[within], drawn.input_ids[within])
-
-
-def test_every_word_of_the_tiny_recipe_is_one_token_of_nano() -> None:
-    groups = load_sft_recipe("sft_tiny").decisions
-    assert groups["presence"].words == (" yes", " no")
-    _, processor = load_policy(None, "cpu")
-    assert Decisions(groups, processor, 0).left_out == ()
+def test_the_tiny_recipe_looks_at_every_frame() -> None:
+    assert load_sft_recipe("sft_tiny").decisions.words == (" yes", " no")
