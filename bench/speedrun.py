@@ -75,12 +75,13 @@ def steps(plan: Plan, seed: int, place: Path) -> tuple[Step, ...]:
     build = ("build", "--recipe", "speedrun", "--run", str(run), "--seed", str(seed), *_sets(sets))
     train = ("train", "sft", "--data", str(run), "--model", plan.model, "--recipe", RECIPE, "--out", str(policy))
     held_out = ("--source", "demo", "--root", str(run / "source"), "--split", "valid_u")
-    ask = ("eval", "--model", str(policy), *held_out, "--episodes-only", "--batch-size", "32", "--out", str(evaluated))
+    ask = ("eval", "--model", str(policy), *held_out, "--guided", "--episodes-only")
+    where = ("--batch-size", "32", "--out", str(evaluated))
     limit = ("--limit", str(plan.queries)) if plan.queries else ()
     return (
         Step("build", build, run),
         Step("train", (*train, *_sets([f"seed={seed}", _share(plan), *plan.train])), policy, ("--resume",), plan.cores),
-        Step("eval", (*ask, *limit), evaluated / "episodes.jsonl", ("--resume",)),
+        Step("eval", (*ask, *where, *limit), evaluated / "episodes.jsonl", ("--resume",)),
     )
 
 

@@ -55,8 +55,8 @@ def scoring(place: Path, name: str, queries: int) -> Step:
     """The command that scores one of a seed's policies."""
     out = place / "rl" / f"{name}-eval"
     split = ("--source", "demo", "--root", str(place / "run" / "source"), "--split", "valid_u")
-    line = ("eval", "--model", str(policy_of(place, name)), *split, "--limit", str(queries), "--out", str(out))
-    return Step(f"rl-eval-{name}", line, out / "episodes.jsonl", ("--resume",))
+    line = ("eval", "--model", str(policy_of(place, name)), *split, "--guided", "--limit", str(queries))
+    return Step(f"rl-eval-{name}", (*line, "--out", str(out)), out / "episodes.jsonl", ("--resume",))
 
 
 def policy_of(place: Path, name: str) -> Path:

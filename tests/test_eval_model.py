@@ -95,7 +95,7 @@ def test_scores_and_episodes_in_one_object(done: tuple[Path, Ended]) -> None:
     assert episodes["asked"] == episodes["episodes"] == sum(episodes["ended"].values()) == LIMIT
     assert sum(episodes["rounds"].values()) == LIMIT
     assert episodes["parsed"]["mean"] >= 0.5  # what it learned is half of the work of the tests here
-    assert figures["policy"]["sampling"] == {"temperature": 0.0, "top_p": 1.0, "seed": 0}
+    assert figures["policy"]["sampling"] == {"temperature": 0.0, "top_p": 1.0, "seed": 0, "guided": False}
     assert figures["policy"]["budget"]["max_turns"] == 3
     assert figures["missing"] == sum(line["masks"] is None for line in lines(out))
 

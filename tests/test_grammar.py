@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtscot.errors import EpisodeError
-from vtscot.grammar import clean, parse_turn, render_turn, reserved
+from vtscot.grammar import SEG, clean, closing, parse_turn, render_turn, reserved
 from vtscot.records import Selection, Thought, Turn
 
 PARAGRAPH = st.text(min_size=1, max_size=80).map(clean).filter(lambda text: text and not reserved(text))
@@ -130,3 +130,25 @@ def test_a_thought_with_markup_is_not_rendered(part: str) -> None:
     )
     with pytest.raises(EpisodeError, match="temporal part"):
         render_turn(turn)
+
+
+@given(turns())
+def test_closing_is_what_a_turn_ends_with(turn: Turn) -> None:
+    text = render_turn(turn)
+    opened = text[: text.rindex(SEG) + len(SEG)]
+    assert opened + str(closing(opened)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        SEG,
+        "<think>a</think><select><VTG>{}</VTG><RefSeg>",
+        "<think>a</think><select><VTG>{}<RefSeg>[SEG]",
+        "<think>a</think><pick><VTG>{}</VTG><RefSeg>[SEG]",
+        "<think>a</think><select><VTG>{}</VTG><RefSeg>[SEG] ",
+    ],
+)
+def test_nothing_closes_what_is_not_open(text: str) -> None:
+    assert closing(text) is None

@@ -20,6 +20,7 @@ from vtscot.policy.cache import Counters  # noqa: E402
 from vtscot.policy.processor import PolicyProcessor  # noqa: E402
 from vtscot.policy.rollout import Ask, Rollout, roll  # noqa: E402
 from vtscot.policy.sampling import Sampling  # noqa: E402
+from vtscot.policy.writing import Writer  # noqa: E402
 from vtscot.records import Selection  # noqa: E402
 
 WARM = Sampling(temperature=1.0, seed=1)
@@ -94,6 +95,30 @@ def check_equal_to_a_full_forward(
         torch.testing.assert_close(turn.mask_logits, mask, atol=1e-4, rtol=1e-4)
         assert turn.object_score == pytest.approx(float(objects), abs=1e-4)
         assert turn.iou_score == pytest.approx(float(iou), abs=1e-4)
+
+
+def test_guided_turns_are_closed_by_the_tags_that_opened_them(
+    policy: Any, processor: PolicyProcessor, video: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closers = processor.tokenizer.encode("</RefSeg></select>", add_special_tokens=False)
+    barred = Writer._barred
+
+    def worse(writer: Writer) -> Any:
+        """As if the policy had not learned how a turn ends."""
+        found = barred(writer)
+        found[closers[-2]] = -torch.inf
+        return found
+
+    (usual,) = roll(policy, processor, asks(video), BUDGET, Sampling(guided=True))
+    assert [turn.text for turn in usual.turns] == [render_turn(turn) for turn in learned().turns]
+    monkeypatch.setattr(Writer, "_barred", worse)
+    (free,) = roll(policy, processor, asks(video), BUDGET)
+    assert free.end == "unparsed"
+    (guided,) = roll(policy, processor, asks(video), BUDGET, Sampling(guided=True))
+    first = guided.turns[0]
+    assert first.turn is not None
+    assert first.text.endswith(f"[SEG]</RefSeg></{first.turn.action}>")
+    assert not first.logprobs[-len(closers) - 1 :].any()  # nothing was left to choose
 
 
 def test_the_learned_episode_is_rolled_out(policy: Any, processor: PolicyProcessor, video: Frames) -> None:

@@ -89,7 +89,7 @@ def test_json_is_all_there_is_and_queries_may_be_many(
     code = run(command(speaking_policy_folder, clip, tmp_path / "out", *more))
     record = json.loads(capsys.readouterr().out)
     assert record["video"] == "some_film" and list(record["queries"]) == ["0", "1"]
-    assert record["sampling"] == {"temperature": 0.5, "top_p": 1.0, "seed": 3}
+    assert record["sampling"] == {"temperature": 0.5, "top_p": 1.0, "seed": 3, "guided": False}
     assert code == int(any(query["end"] != "answered" for query in record["queries"].values()))
     masks = json.loads((tmp_path / "out" / "masks.json").read_text())["some_film"]
     assert [len(masks[exp_id]["prediction_masks"]) for exp_id in ("0", "1")] == [len(images)] * 2

@@ -42,6 +42,18 @@ _TURN: Final = re.compile(
 )
 
 
+_OPENED: Final = re.compile(
+    r"</think>\s*<(?P<action>select|answer)>\s*<VTG>(?:(?!</?VTG>).)*</VTG>\s*<(?P<ref>RefSeg|RefVOS)>\s*\[SEG\]$",
+    re.DOTALL,
+)
+
+
+def closing(text: str) -> str | None:
+    """What ends a turn that has come to its `[SEG]`: the tags that are open. None where it has not, or lacks some."""
+    match = _OPENED.search(text)
+    return f"</{match['ref']}></{match['action']}>" if match else None
+
+
 def clean(text: str) -> str:
     """`text` as one paragraph: runs of white space become one space."""
     return " ".join(text.split())

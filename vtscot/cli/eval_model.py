@@ -55,6 +55,7 @@ class Wanted:
     budget: str | None
     temperature: float
     top_p: float
+    guided: bool
     seed: int
     batch_size: int
     propagate_from: str
@@ -156,7 +157,7 @@ def _examinee(wanted: Wanted, say: Progress) -> Examinee:
     policy, processor = load_policy(wanted.model, wanted.device, wanted.dtype)
     how = How(
         budget=budget_of(policy, wanted.budget),
-        sampling=Sampling(temperature=wanted.temperature, top_p=wanted.top_p, seed=wanted.seed),
+        sampling=Sampling(temperature=wanted.temperature, top_p=wanted.top_p, seed=wanted.seed, guided=wanted.guided),
         propagate_from="answer" if wanted.propagate_from == "answer" else "decoded",
         propagate=not wanted.episodes_only,
         batch_size=wanted.batch_size,

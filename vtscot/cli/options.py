@@ -41,6 +41,9 @@ BudgetName = Annotated[
 ]
 Temperature = Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.", metavar="T")]
 TopP = Annotated[float, typer.Option("--top-p", min=1e-6, max=1, help="Draw from the likeliest tokens.", metavar="P")]
+Guided = Annotated[
+    bool, typer.Option("--guided", help="Do not draw the tags that close a turn: they are those it opened.")
+]
 SamplingSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn.", metavar="N")]
 PropagateFrom = Annotated[
     str, typer.Option("--propagate-from", help="The frame that was looked at (decoded), or that the answer names.")

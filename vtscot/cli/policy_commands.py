@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from vtscot.cli.options import AsJson, BudgetName, Device, Dtype, PropagateFrom, Root, SamplingSeed, Temperature, TopP
+from vtscot.cli.options import (
+    AsJson,
+    BudgetName,
+    Device,
+    Dtype,
+    Guided,
+    PropagateFrom,
+    Root,
+    SamplingSeed,
+    Temperature,
+    TopP,
+)
 from vtscot.errors import UsageError
 
 
@@ -48,6 +59,7 @@ def evaluate(
     budget: BudgetName = None,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
+    guided: Guided = False,
     seed: SamplingSeed = 0,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Queries that are answered together.", metavar="N")
@@ -100,6 +112,7 @@ def evaluate(
         budget=budget,
         temperature=temperature,
         top_p=top_p,
+        guided=guided,
         seed=seed,
         batch_size=batch_size,
         propagate_from=propagate_from,
@@ -142,6 +155,7 @@ def predict(
     ] = None,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
+    guided: Guided = False,
     seed: SamplingSeed = 0,
     propagate_from: PropagateFrom = "decoded",
     overlay: Annotated[str, typer.Option("--overlay", help="mp4, gif or none.")] = "mp4",
@@ -168,6 +182,7 @@ def predict(
             max_turns=max_turns,
             temperature=temperature,
             top_p=top_p,
+            guided=guided,
             seed=seed,
             propagate_from=propagate_from,
             device=device,

@@ -57,6 +57,7 @@ class Asked:
     max_turns: int | None
     temperature: float
     top_p: float
+    guided: bool
     seed: int
     propagate_from: str
     device: str
@@ -157,7 +158,7 @@ def _predictor(asked: Asked, say: Progress) -> Predictor:
     budget = budget_of(policy, asked.budget)
     if asked.max_turns is not None:
         budget = budget.model_copy(update={"max_turns": asked.max_turns})
-    sampling = Sampling(temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed)
+    sampling = Sampling(temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed, guided=asked.guided)
     return Predictor(policy, processor, budget, sampling, cast("PropagateFrom", asked.propagate_from))
 
 

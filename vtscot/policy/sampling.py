@@ -16,11 +16,15 @@ from vtscot.records import Frozen
 
 
 class Sampling(Frozen):
-    """`temperature` 0 takes the likeliest token; `top_p` keeps the likeliest tokens that hold this much probability."""
+    """`temperature` 0 takes the likeliest token; `top_p` keeps the likeliest tokens that hold this much probability.
+
+    `guided`: the tags that close a turn are those that opened it, and are not drawn (`grammar.closing`).
+    """
 
     temperature: float = Field(default=0.0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int = 0
+    guided: bool = False
 
     @property
     def greedy(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from vtscot.grammar import closing
 from vtscot.policy.cache import Context
 from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.sampling import Sampling, next_tokens, turn_uniforms
@@ -29,6 +30,7 @@ class Reply:
     ended: bool = False
     unread: bool = False  # the last token is not yet in the cache
     told: int = 0  # tokens that `on_text` has been given
+    closing: list[int] = field(default_factory=list)  # tokens that end the turn, where these are not to be drawn
 
     @property
     def open(self) -> bool:
@@ -58,7 +60,8 @@ class Writer:
         uniforms = self._uniforms(replies)
         chosen: list[Tensor] = []
         while True:
-            tokens, logprobs = next_tokens(self._logits(hidden), self.sampling, uniforms[:, len(chosen)])
+            logits = self._closed(self._logits(hidden), replies)
+            tokens, logprobs = next_tokens(logits, self.sampling, uniforms[:, len(chosen)])
             chosen.append(logprobs)
             reads = [self._append(reply, token) for reply, token in zip(replies, tokens.tolist(), strict=True)]
             if not any(reads):
@@ -81,8 +84,27 @@ class Writer:
         reply.ids.append(token)
         reply.ended = token == self.processor.message_end_id
         reply.unread = True
+        reply.closing = reply.closing[1:]
+        if token == self.processor.seg_id and self.sampling.guided:
+            reply.closing = self._closing(reply)
         self._tell(reply)
         return reply.open or token == self.processor.seg_id
+
+    def _closing(self, reply: Reply) -> list[int]:
+        """The tokens of the open tags' ends and of the message's, where the reply has come to its mask."""
+        tags = closing(self.text(reply.ids))
+        if tags is None:
+            return []
+        encoded: list[int] = self.processor.tokenizer.encode(tags, add_special_tokens=False)
+        return [*encoded, self.processor.message_end_id]
+
+    def _closed(self, logits: Tensor, replies: Sequence[Reply]) -> Tensor:
+        """`logits` (B, V) where nothing but the next token of what closes a turn can be drawn."""
+        for row, reply in enumerate(replies):
+            if reply.closing:
+                logits[row] = -torch.inf
+                logits[row, reply.closing[0]] = 0.0
+        return logits
 
     def _read(self, reply: Reply, hidden: Tensor) -> None:
         reply.unread = False
