@@ -124,15 +124,19 @@ class Page:
 
 @contextmanager
 def chromium(program: str) -> Iterator[Page]:
-    """Start the browser with a profile of its own; it ends, and the profile goes, with the block."""
+    """Start the browser with a profile of its own; it ends, and the profile goes, with the block.
+
+    Profile and temporary files are right below /tmp: the path of the browser's socket may have 107 bytes.
+    """
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+    short = "/tmp" if Path("/tmp").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=short, ignore_cleanup_errors=True) as profile:
         command = 'program=$1; shift; exec "$program" "$@" 3<&"$IN" 4>&"$OUT"'
         process = subprocess.Popen(
             ["/bin/bash", "-c", command, "sh", program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(to_read, from_write),
-            env={**os.environ, "IN": str(to_read), "OUT": str(from_write)},
+            env={**os.environ, "TMPDIR": profile, "IN": str(to_read), "OUT": str(from_write)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
