@@ -33,6 +33,7 @@ from vtscot.sft.trainer import _INPUTS
 from vtscot.training.losses import mask_ious
 from vtscot.words.places import PLACES, SIZES
 
+RECIPE: Final = Path(__file__).resolve().parents[1] / "pipelines" / "speedrun.yaml"
 PLACE: Final = r"target is(?: \w+)?,( [\w ]+?) across,( [\w ]+?) down,( [\w ]+?) as wide and( [\w ]+?) as tall"
 DECISIONS: Final = {
     "yes or no": r" (?:yes|no)(?=[,.])",
@@ -146,7 +147,7 @@ def main() -> int:
     with where as folder:
         run = options.run or Path(folder) / "run"
         if folder is not None:
-            build(load_recipe("speedrun", None, (), {"source.videos": 8}), run)
+            build(load_recipe(None, RECIPE, (), {"source.videos": 8}), run)
         found = Forced(run, options.policy, 3 if options.quick else options.records).figures()
     lines = [f"{'':28}" + "".join(f"{turn + ' turn':>14}" for turn in TURNS)]
     lines += [

@@ -95,7 +95,7 @@ def test_scores_and_episodes_in_one_object(done: tuple[Path, Ended]) -> None:
     assert episodes["asked"] == episodes["episodes"] == sum(episodes["ended"].values()) == LIMIT
     assert sum(episodes["rounds"].values()) == LIMIT
     assert episodes["parsed"]["mean"] >= 0.5  # what it learned is half of the work of the tests here
-    assert figures["policy"]["sampling"] == {"temperature": 0.0, "top_p": 1.0, "seed": 0, "guided": False}
+    assert figures["policy"]["sampling"] == {"temperature": 0.0, "top_p": 1.0, "seed": 0}
     assert figures["policy"]["budget"]["max_turns"] == 3
     assert figures["missing"] == sum(line["masks"] is None for line in lines(out))
 
@@ -179,6 +179,8 @@ def test_what_is_there_is_neither_written_over_nor_mixed(
     assert (again.code, "--resume" in again.complaint) == (2, True)
     hot = here(*command(speaking_policy_folder, demo_root, done[0], "--resume", "--temperature", "0.7"))
     assert (hot.code, "sampling.temperature: 0.0 -> 0.7" in hot.complaint) == (1, True)
+    guided = here(*command(speaking_policy_folder, demo_root, done[0], "--resume", "--guided"))
+    assert (guided.code, "sampling.guided: null -> true" in guided.complaint) == (1, True)
     other = here(*command(tiny_policy_folder, demo_root, done[0], "--resume", "--budget", "cold_start"))
     assert other.code == 1
     assert "weights: " in other.complaint

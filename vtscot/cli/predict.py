@@ -217,7 +217,8 @@ def _about(asked: Asked, frames: Frames, predictor: Predictor) -> str:
     width, height = frames.size(0)
     count = f"{len(frames):,} frame{'s' * (len(frames) != 1)}"
     model = asked.model.rstrip("/").rpartition("/")[2]
-    return f"{count} of {width}x{height} · policy {model} · {'greedy' if sampling.greedy else drawn}"
+    how = ("greedy" if sampling.greedy else drawn) + (", guided" if sampling.guided else "")
+    return f"{count} of {width}x{height} · policy {model} · {how}"
 
 
 def _figures(asked: Asked, frames: Frames, traces: tuple[Trace, ...], predictor: Predictor) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _about(episodes: Episodes) -> str:
     name = str(about["model"]).rstrip("/").rpartition("/")[2]
     sampling = about["sampling"]
     drawn = f"temperature {sampling['temperature']}, top-p {sampling['top_p']}, seed {sampling['seed']}"
-    how = drawn if sampling["temperature"] else "greedy"
+    how = (drawn if sampling["temperature"] else "greedy") + (", guided" if sampling.get("guided") else "")
     limit = f", drawn by their ids (--limit {about['limit']})" if about["limit"] else ""
     turns = about["budget"]["max_turns"]
     return f"Policy {name}, {how}, at most {turns} turns. {figures['asked']:,} queries{limit}."

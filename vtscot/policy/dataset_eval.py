@@ -48,10 +48,11 @@ class How:
     batch_size: int = 8
 
     def identity(self) -> dict[str, Any]:
-        """What answers in one journal must share."""
+        """What answers in one journal must share; as journals from before `guided` have it, where that is off."""
+        left_out = None if self.sampling.guided else {"guided"}
         return {
             "budget": self.budget.model_dump(mode="json"),
-            "sampling": self.sampling.model_dump(mode="json"),
+            "sampling": self.sampling.model_dump(mode="json", exclude=left_out),
             "propagate_from": self.propagate_from,
             "propagate": self.propagate,
         }
