@@ -29,7 +29,7 @@ from vtscot.recipe import load_recipe
 from vtscot.sft.batching import Collator, Samples
 from vtscot.sft.encoding import Encoder
 from vtscot.sft.examples import open_examples
-from vtscot.sft.trainer import _INPUTS
+from vtscot.sft.trainer import INPUTS
 from vtscot.training.losses import mask_ious
 from vtscot.words.places import PLACES, SIZES
 
@@ -95,7 +95,7 @@ class Forced:
 
     @torch.no_grad()
     def _run(self, batch: dict[str, Any]) -> Any:
-        return self.policy(**{name: batch[name] for name in _INPUTS})
+        return self.policy(**{name: batch[name] for name in INPUTS})
 
     def _pieces(self, ids: torch.Tensor) -> list[str]:
         return [self.processor.tokenizer.decode([token]) for token in ids.tolist()]
@@ -149,11 +149,7 @@ def main() -> int:
         if folder is not None:
             build(load_recipe(None, RECIPE, (), {"source.videos": 8}), run)
         found = Forced(run, options.policy, 3 if options.quick else options.records).figures()
-    lines = [f"{'':28}" + "".join(f"{turn + ' turn':>14}" for turn in TURNS)]
-    lines += [
-        f"{name:28}" + "".join(f"{row.get(turn, float('nan')):14.3f}" for turn in TURNS) for name, row in found.items()
-    ]
-    print(json.dumps(found) if options.json else "\n".join(lines))
+    print(json.dumps(found) if options.json else "\n".join(table(found)))
     return 0
 
 

@@ -2,10 +2,10 @@
 
 Goes on from the cold starts of `bench/speedrun.py` (made first where they are not there yet). Per seed: two trainings
 that differ in `calibration.weight` alone, side by side where there are two cores, then `vtscot eval` of the three
-policies on at least 200 queries of valid_u (greedy, masks propagated), and the rewards of greedy rollouts about the
-same queries. Finished steps are not repeated when the bench is run again with the same --out. The table has means over
-the seeds and their standard errors. Exit code 1 where RL is not above SFT by more than two standard errors in reward
-and J&F (not with --quick: too short to tell).
+policies on at least 200 queries of valid_u (greedy, guided, masks propagated), and the rewards of greedy rollouts about
+the same queries, not guided: what is rewarded is all their own. Finished steps are not repeated when the bench is run
+again with the same --out. The table has means over the seeds and their standard errors. Exit code 1 where RL is not
+above SFT by more than two standard errors in reward and J&F (not with --quick: too short to tell).
 
 OUT/seed-S/{run,policy,eval}                the cold start
 OUT/seed-S/rl/{plain,calibrated}            the trainings; OUT/seed-S/rl/{...}-eval their scores

@@ -31,7 +31,7 @@ from .recipe import SftRecipe
 
 TERMS: Final = ("lm", "bce", "dice", "object")
 _SUMS: Final = (*TERMS, "right", "overlap", "visible", "masks", "tokens")  # what is added up between two logs
-_INPUTS: Final = (
+INPUTS: Final = (
     "input_ids",
     "mm_token_type_ids",
     "pixel_values",
@@ -115,7 +115,7 @@ class SftTrainer(PolicyTrainer, Trainer):  # type: ignore[misc]
         labels = inputs["labels"]
         where = (labels[:, 1:] != IGNORED).nonzero()
         targets = labels[where[:, 0], where[:, 1] + 1]
-        output = model(**{name: inputs[name] for name in _INPUTS}, logits_index=where)
+        output = model(**{name: inputs[name] for name in INPUTS}, logits_index=where)
         words = token_losses(output.logits, targets, self.token_weights)
         points = [point_generator(self.recipe.seed, *mask_id) for mask_id in inputs["mask_ids"]]
         masks = mask_losses(output.mask_logits, output.object_scores, inputs["masks"], self.recipe.losses, points)
