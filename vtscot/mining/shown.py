@@ -37,14 +37,14 @@ def on_shown(steps: Sequence[Step], score: Floats, fit: float, budget: Budget) -
 
 
 def _moved(step: Step, wanted: int, shown: Ints, score: Floats, fit: float, *, answers: bool) -> Step:
-    mined = step.selection
-    if answers:
-        start, end = (int(shown[np.abs(shown - at).argmin()]) for at in (mined.start, mined.end))
-    else:
-        start, end = int(shown[shown <= mined.start][-1]), int(shown[shown >= mined.end][0])
+    start, end = step.selection.start, step.selection.end
+    if not answers:
+        start, end = int(shown[shown <= start][-1]), int(shown[shown >= end][0])
     inside = shown[(shown >= start) & (shown <= end) & (score[shown] > 0)]
     if not len(inside):
         return step
+    if answers:
+        start, end = int(inside[0]), int(inside[-1])
     inside = inside[(score[inside] >= fit * score[inside].max()) | (inside == wanted)]
     nearest = inside[np.abs(inside - wanted).argsort(kind="stable")]
     keyframes = tuple(int(frame) for frame in nearest[: max(1, len(step.keyframes))])
