@@ -32,6 +32,7 @@ from vtscot.sft.nano.batch import Batch, collate, patches  # noqa: E402
 from vtscot.sft.nano.fragments import draw_fragments, draw_said  # noqa: E402
 from vtscot.sft.nano.model import Warmup  # noqa: E402
 from vtscot.sft.nano.prompts import sam_pixels  # noqa: E402
+from vtscot.sft.nano.reading import passages  # noqa: E402
 from vtscot.sft.nano.settings import NanoSettings, load_settings  # noqa: E402
 from vtscot.sft.nano.tasks import KINDS, Answer, Example, Tasks, draw  # noqa: E402
 from vtscot.sft.nano.train import make_worlds, train  # noqa: E402
@@ -47,8 +48,10 @@ SHORT = NanoSettings.model_validate(
         "levels": [
             {"name": "vision", "steps": 2, "videos": 0, "pictures": 1},
             {"name": "all", "steps": 2, "videos": 1, "queries": 2, "pictures": 1, "look": 0.5},
+            {"name": "reading", "steps": 2, "videos": 0, "pictures": 0, "passages": 2},
             {
                 "name": "masks",
+                "passages": 1,
                 "steps": 2,
                 "videos": 1,
                 "queries": 2,
@@ -194,6 +197,51 @@ def test_text_between_the_parts_of_a_reply_moves_what_is_decided(
             assert learned <= share * more
             moved += more > 0
     assert 5 <= moved <= 18
+
+
+def test_a_misled_reply_says_what_is_seen_and_the_window_of_the_table_it_reads(
+    clips: list[Clip], processor: PolicyProcessor
+) -> None:
+    tasks, differ = Tasks(processor, PRESETS["tiny"]), 0
+    for number in range(6):
+        rng = np.random.default_rng(number)
+        example = tasks.example(clips[0], rng, draw(clips[0], rng, 3, KINDS), look=False, misled=1.0)
+        for answer in example.answers:
+            decided = [at for at, name in enumerate(answer.names) if name == "seen"]
+            said, read = (
+                [processor.tokenizer.decode([ids[at]]) == " yes" for at in decided] for ids in (answer.ids, answer.read)
+            )
+            assert said == answer.seen
+            shown = [frame for frame, there in zip(example.frames, read, strict=False) if there]
+            text = processor.tokenizer.decode(answer.ids)
+            assert (f"from {shown[0]} to {shown[-1]}." if shown else "It is in none.") in text.replace(
+                "They are", "It is"
+            )
+            differ += said != read
+    assert differ > 9
+
+
+def test_numbers_of_a_passage_that_are_learned_have_been_read_in_a_list_before(processor: PolicyProcessor) -> None:
+    tasks = Tasks(processor, PRESETS["tiny"])
+    ids, keep, weights = passages(np.random.default_rng(0), tasks, 40)
+    assert ids.shape == keep.shape == weights.shape and (keep.sum(1) > 0).all()
+    learned = 0
+    for row, kept, weighed in zip(ids.tolist(), keep, weights, strict=True):
+        text = processor.tokenizer.decode(row[: int(kept.sum())])
+        listed = set(map(int, re.findall(r"Frame (\d+):", text)))
+        said = [
+            int(processor.tokenizer.decode([token]))
+            for token, weight in zip(row, weighed.tolist(), strict=True)
+            if weight
+        ]
+        titles = len(re.findall(r"Step \d:", text))
+        assert sum(number not in listed for number in said) <= titles
+        learned += len(said)
+        for table, first in re.findall(r"target:(.*?)\. It is (?:in none|there from (\d+))", text):
+            seen = re.findall(r"(\d+) yes", table)
+            assert (seen[0] if seen else "") == first
+    assert learned > 400
+    assert len(set(ids.flatten().tolist()) & tasks.numbers) > 120
 
 
 def test_fragments_of_a_reply_agree_and_name_frames_that_show_the_target() -> None:

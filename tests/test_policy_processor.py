@@ -56,6 +56,17 @@ def test_the_vocabulary_is_filled_up_to_its_size_and_merges_are_learned() -> Non
     assert len(train_tokenizer(TEXTS, 300).encode(TEXTS[0])) > len(TOKENIZER.encode(TEXTS[0])) < len(TEXTS[0]) // 2
 
 
+def test_numbers_are_one_token_each_and_larger_ones_survive() -> None:
+    tokenizer = train_tokenizer(TEXTS, 400, numbers=32)
+    assert len(tokenizer) == 400
+    text = 'Frame 7: Frame 31: Frame 32: 110, {"start": 0, "end": 3105}, 12 and12'
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    once = {tokenizer.convert_tokens_to_ids(f" {number}") for number in range(32)}
+    assert len(once) == 32 and all(tokenizer.encode(f"a {number}.")[1] in once for number in range(32))
+    with pytest.raises(PolicyError, match="needs 305"):
+        train_tokenizer(TEXTS, 304, numbers=32)
+
+
 def test_texts_without_merges_leave_the_vocabulary_smaller() -> None:
     assert len(train_tokenizer(["ab"], 500)) == 256 + len(QWEN_SPECIALS) + 3 + 1
 

@@ -77,12 +77,8 @@ def positions(
     return where
 
 
-def collate(examples: Sequence[Example], processor: Any, system: bool, rng: np.random.Generator | None = None) -> Batch:
-    """All examples are of one kind of observation; `system` puts the system message before them.
-
-    With `rng`, half of the replies read tables of `yes` and `no` by chance: who reads true ones learns to repeat the
-    last decision, and then repeats its first mistake to the end.
-    """
+def collate(examples: Sequence[Example], processor: Any, system: bool) -> Batch:
+    """All examples are of one kind of observation; `system` puts the system message before them."""
     token, image_id, pad = processor.token_side, processor.image_token_id, processor.pad_id
     start = len(examples[0].system) if system else 0
     sizes = [[(im.shape[0] // token, im.shape[1] // token) for im in e.images] for e in examples]
@@ -97,7 +93,7 @@ def collate(examples: Sequence[Example], processor: Any, system: bool, rng: np.r
     weights = torch.zeros(tails.shape)
     for r, (_, a) in enumerate(rows):
         weights[r, : len(a.ids)] = torch.tensor(a.weights)
-    read = tails if rng is None else _misled(tails, weights, [a.names for _, a in rows], processor, rng)
+    read, _ = _pad([a.read for _, a in rows], pad)
     pixels, grids, order = _images(examples, sizes, token)
     looks, look_at = _looks(examples, rows, heads, image_id, processor)
     return Batch(
@@ -130,21 +126,6 @@ def pictures(examples: Sequence[Example], token: int) -> tuple[Tensor, ...]:
     sizes = [[(im.shape[0] // token, im.shape[1] // token) for im in e.images] for e in examples]
     shown = torch.cat([_shown_looks(e) for e in examples])
     return *_images(examples, sizes, token), shown, outlines(examples, token)
-
-
-def _misled(tails: Tensor, weights: Tensor, names: list[list[str]], processor: Any, rng: np.random.Generator) -> Tensor:
-    """Ids with chance decisions in half of the rows; what follows from the whole table is not learned there."""
-    words = [processor.tokenizer.encode(word)[0] for word in (" yes", " no")]
-    read = tails.clone()
-    for row, named in enumerate(names):
-        if rng.random() < 0.5:
-            continue
-        for at, name in enumerate(named):
-            if name == "seen":
-                read[row, at] = words[int(rng.integers(2))]
-            elif name == "window":
-                weights[row, at] = 0.0
-    return read
 
 
 def _pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ import numpy as np
 from vtscot.grammar import TITLES
 
 MOST: Final = 3  # fragments at one joint
+ELSEWHERE: Final = 0.25  # share of the windows that end anywhere around the keyframe, not where the target is seen
 _KINDS: Final = ("colour", "size", "number", "place", "time", "shape")
 Rng = np.random.Generator
 
@@ -36,7 +37,7 @@ def draw_said(rng: Rng, frames: Sequence[int], seen: Sequence[bool]) -> Said:
     shown = np.array([frame for frame, there in zip(frames, seen, strict=True) if there] or frames)
     key = int(rng.choice(shown))
     start, end = shown[0], shown[-1]
-    if rng.random() < 0.5:
+    if rng.random() < ELSEWHERE:
         start = rng.choice([frame for frame in frames if frame <= key])
         end = rng.choice([frame for frame in frames if frame >= key])
     kinds = rng.choice(_KINDS, int(rng.integers(1, 3)), replace=False)

@@ -34,9 +34,10 @@ class Level(Frozen):
 
     name: str
     steps: int = Field(ge=0)
-    videos: int = Field(default=3, ge=0, description="per step; 0: only pictures, for the vision tower alone")
+    videos: int = Field(default=3, ge=0, description="per step; 0: only pictures or passages")
     queries: int = Field(default=6, ge=1, description="per video")
     pictures: int = Field(default=10, ge=0, description="further videos of which only images are shown: four of each")
+    passages: int = Field(default=0, ge=0, description="of text alone, whose numbers are read off each other")
     kinds: dict[str, float] = Field(default_factory=lambda: dict(KINDS), description="how often which queries come")
     mixed: float = Field(default=0.0, ge=0, le=1, description="share of queries whose targets are seen partly")
     look: float = Field(default=0.25, ge=0, le=1, description="share of batches that show a window and a keyframe")

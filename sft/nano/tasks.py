@@ -20,6 +20,7 @@ from vtscot.policy.tokenizer import IMAGE, MESSAGE_END, MESSAGE_START, VISION_EN
 from vtscot.policy.tokens import _shown_text
 from vtscot.records import Observation, Selection
 from vtscot.sft.nano.fragments import Said, draw_fragments, draw_said
+from vtscot.sft.nano.vocabulary import NUMBERS
 from vtscot.sft.nano.wording import PLAIN, Reply, Spot, add_place, add_seg, add_table, lead
 from vtscot.sft.nano.world import Clip, Query
 
@@ -37,8 +38,10 @@ KINDS: Final = {
 PARTLY: Final = (0.1, 0.9)
 INTERRUPTED: Final = 0.5  # share of the joints of a reply that other text stands before
 FRAGMENTS: Final = 0.8  # share of these that are fragments of markup; the others are tokens by chance
-MISPLACED: Final = 0.4  # share of the replies whose place and size are words by chance, which are not learned
+MISPLACED: Final = 0.6  # share of the replies whose place and size are words by chance, which are not learned
 FILLER: Final = 24  # at most so many of these
+MISLED: Final = 0.5  # share of the replies in training that read another table than they are to say
+COPIED: Final = 1.0  # weight of a number in a fragment
 Rng = np.random.Generator
 
 
@@ -46,11 +49,13 @@ Rng = np.random.Generator
 class Answer:
     """One expression about an observation, as numbers.
 
-    `ids` are the tokens after the images; `weights` of each token in the loss (0 for what is read). `looks` are
+    `ids` are the tokens after the images, `read` the same as they are read: in some replies with other decisions in
+    the table. `weights` of each token in the loss (0 for what is only read). `looks` are
     (position of the token that decides, number of the image to look at); `names` the decision of each token.
     """
 
     ids: list[int]
+    read: list[int]
     weights: list[float]
     names: list[str]
     looks: list[tuple[int, int]]
@@ -82,13 +87,23 @@ class Tasks:
         self.processor, self.tokenizer, self.budget = processor, processor.tokenizer, budget
         self.token = processor.token_side
         self.words = min(self.tokenizer.all_special_ids)  # special tokens follow the words
+        self.decisions = tuple(self.encode(word)[0] for word in (" no", " yes"))
+        self.numbers = frozenset(self.tokenizer.convert_tokens_to_ids(f" {n}") for n in range(NUMBERS))
 
     def example(
-        self, clip: Clip, rng: Rng, queries: Sequence[tuple[Query, str]], look: bool, interrupted: bool = False
+        self,
+        clip: Clip,
+        rng: Rng,
+        queries: Sequence[tuple[Query, str]],
+        look: bool,
+        interrupted: bool = False,
+        misled: float = 0.0,
     ) -> Example:
         """The answers to `queries` about a first observation, or about a random window.
 
         `interrupted`: with other text between the parts of the answers, and a table by chance before a window.
+        `misled` is the share of the answers that read a table by chance: each decision has to be looked for all the
+        same, but the window is the one that the table says.
         """
         observation = self._window(clip, rng, queries) if look else first_observation(clip.num_frames, self.budget)
         frames = list(observation.indices)
@@ -105,18 +120,20 @@ class Tasks:
         system = "" if turn else text[:start]
         if interrupted and turn:
             expanded = self._earlier(clip, rng) + expanded
-        example = Example(clip, self._encode(expanded), self._encode(system), images, frames, sharp, [])
+        example = Example(clip, self.encode(expanded), self.encode(system), images, frames, sharp, [])
         for query, said in queries:
+            seen = self._seen(clip, query, frames[:-1])
+            heard = chance_table(rng, len(seen)) if rng.random() < misled else seen
             more = rng if interrupted else None
-            example.answers.append(self._answer(clip, observation, turn, query, said, sharp, more))
+            example.answers.append(self._answer(clip, observation, turn, query, said, sharp, (seen, heard), more))
         return example
 
     def _earlier(self, clip: Clip, rng: Rng) -> str:
         """A table about other frames, by chance: who reads it must still copy and look at what is shown after it."""
         strip = first_observation(clip.num_frames, self.budget).indices[:-1]
-        seen = {frame: bool(rng.random() < 0.5) for frame in strip}
+        seen = dict(zip(strip, chance_table(rng, len(strip)), strict=True))
         reply = Reply()
-        add_table(reply, "The target:", seen, plural=False)
+        add_table(reply, "The target:", seen, seen, plural=False)
         return f"{MESSAGE_START}assistant\n{reply.text}{MESSAGE_END}\n"
 
     def pictures(self, clip: Clip, rng: Rng, strips: int) -> Example:
@@ -144,17 +161,30 @@ class Tasks:
     def _tokens(self, image: Any) -> int:
         return int(image.shape[0] // self.token) * int(image.shape[1] // self.token)
 
-    def _encode(self, text: str) -> list[int]:
+    def encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False)) if text else []
 
+    def _seen(self, clip: Clip, query: Query, frames: Sequence[int]) -> list[bool]:
+        targets = list(query.targets)
+        return [bool((clip.array("seen")[targets, frame] > 0).any()) for frame in frames]
+
     def _answer(
-        self, clip: Clip, observation: Observation, turn: int, query: Query, said: str, sharp: int, rng: Rng | None
+        self,
+        clip: Clip,
+        observation: Observation,
+        turn: int,
+        query: Query,
+        said: str,
+        sharp: int,
+        tables: tuple[list[bool], list[bool]],
+        rng: Rng | None,
     ) -> Answer:
+        """`tables`: whether the target is seen in the frames of the strip, and what the answer reads of it."""
         targets = list(query.targets)
         frames = list(observation.indices)
         key = frames[-1]
-        seen = (clip.array("seen")[targets] > 0).any(0) if targets else np.zeros(clip.num_frames, bool)
-        reply = self._reply(clip, query, said, frames, seen, sharp, rng)
+        seen, heard = tables
+        reply = self._reply(clip, query, said, frames, tables, sharp, rng)
         text = _shown_text(turn, observation, said, clip.num_frames, self.processor)
         text = text[text.rindex(VISION_END) + len(VISION_END) :]
         coded = self.tokenizer(text + reply.text + MESSAGE_END, add_special_tokens=False, return_offsets_mapping=True)
@@ -171,17 +201,24 @@ class Tasks:
                 image = len(frames) - 1 if mark.sharp else frames.index(mark.frame)
                 looks.append((inside[0] if mark.name == "seg" else inside[0] - 1, image))
         cells = self._cells(clip, targets, frames, sharp)
-        strip_seen = [bool(seen[t]) for t in frames[:-1]]
         seg = next(i for i, name in enumerate(names) if name == "seg")
-        answer = Answer(list(ids), weights, names, looks, seg, query, said, cells, strip_seen, bool(seen[key]))
+        read = self._as_heard(ids, names, heard)
+        present = self._seen(clip, query, [key])[0]
+        answer = Answer(list(ids), read, weights, names, looks, seg, query, said, cells, seen, present)
         place = _after(names, "window") + 1  # the full stop still belongs to the table
         joints = [next(i for i, weight in enumerate(weights) if weight), place, seg, seg + 1]
         if rng is None:
             return answer
-        return self._interrupted(answer, joints, draw_said(rng, frames[:-1], strip_seen), rng)
+        return self._interrupted(answer, joints, draw_said(rng, frames[:-1], heard), rng)
+
+    def _as_heard(self, ids: Sequence[int], names: Sequence[str], heard: Sequence[bool]) -> list[int]:
+        read, decided = list(ids), [i for i, name in enumerate(names) if name == "seen"]
+        for at, there in zip(decided, heard, strict=True):
+            read[at] = self.decisions[there]
+        return read
 
     def _spaced(self, token: int) -> int:
-        return self._encode(f" {self.tokenizer.decode([token])}")[0]
+        return self.encode(f" {self.tokenizer.decode([token])}")[0]
 
     def _interrupted(self, answer: Answer, joints: list[int], said: Said, rng: Rng) -> Answer:
         """The answer with other text before some of the tokens `joints`: nothing in it may depend on distances.
@@ -194,13 +231,15 @@ class Tasks:
                 continue
             words, weights = self._between(said if joint > joints[0] else None, rng)
             answer.ids[joint:joint] = words
+            answer.read[joint:joint] = words
             answer.weights[joint:joint] = weights
             answer.weights[joint + len(words)] = 0.0  # that they end here cannot be known
             answer.names[joint:joint] = [""] * len(words)
             answer.looks = [(at + len(words) * (at >= joint), image) for at, image in answer.looks]
             answer.seg += len(words) * (answer.seg >= joint)
             if joint == joints[0]:  # the reply's first word, which follows a space now
-                answer.ids[joint + len(words)] = self._spaced(answer.ids[joint + len(words)])
+                first = self._spaced(answer.ids[joint + len(words)])
+                answer.ids[joint + len(words)] = answer.read[joint + len(words)] = first
         return answer
 
     def _between(self, said: Said | None, rng: Rng) -> tuple[list[int], list[float]]:
@@ -211,9 +250,9 @@ class Tasks:
         ids: list[int] = []
         weights: list[float] = []
         for fragment in draw_fragments(rng, said):
-            tokens = self._encode(fragment)
+            tokens = self.encode(fragment)
             ids += tokens
-            weights += [0.0] + [PLAIN] * (len(tokens) - 1)
+            weights += [0.0] + [COPIED if token in self.numbers else PLAIN for token in tokens[1:]]
         return ids, weights
 
     def _reply(
@@ -222,16 +261,18 @@ class Tasks:
         query: Query,
         said: str,
         frames: list[int],
-        seen: npt.NDArray[np.bool_],
+        tables: tuple[list[bool], list[bool]],
         sharp: int,
         rng: Rng | None,
     ) -> Reply:
         targets = list(query.targets)
         plural = len(targets) > 1
         colours = [set(clip.looks[k]["colours"]) for k in targets]
-        first = clip.looks[targets[0]]["colours"][int(np.argmax(seen))] if targets else None
+        ever = self._seen(clip, query, range(clip.num_frames))
+        first = clip.looks[targets[0]]["colours"][int(np.argmax(ever))] if targets else None
         reply = Reply()
-        add_table(reply, lead(said, colours, first), {t: bool(seen[t]) for t in frames[:-1]}, plural)
+        seen, heard = (dict(zip(frames[:-1], table, strict=True)) for table in tables)
+        add_table(reply, lead(said, colours, first), seen, heard, plural)
         key = frames[-1]
         spots = self._spots(clip, targets, key, sharp)
         if rng is not None and spots and rng.random() < MISPLACED:
@@ -264,6 +305,14 @@ class Tasks:
         mask = np.isin(owners, [k + 1 for k in targets]).astype(np.float32) * 255
         cells.append(_marked(cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)))
         return [cell.reshape(-1) for cell in cells]
+
+
+def chance_table(rng: Rng, frames: int) -> list[bool]:
+    """Yes and no by chance: of every frame for itself, or as one run of yes."""
+    if rng.random() < 0.4:
+        return [bool(there) for there in rng.random(frames) < 0.5]
+    first, last = sorted(int(at) for at in rng.integers(frames, size=2))
+    return [first <= at <= last for at in range(frames)]
 
 
 def _anywhere(spot: Spot, rng: Rng) -> Spot:

@@ -29,16 +29,18 @@ from vtscot.sft.nano.curves import write_curves
 from vtscot.sft.nano.measure import measure
 from vtscot.sft.nano.model import Warmup
 from vtscot.sft.nano.prompts import draw_masks, prompt_step
+from vtscot.sft.nano.reading import passages
 from vtscot.sft.nano.settings import SHARD, Level, NanoSettings
 from vtscot.sft.nano.share import Share
 from vtscot.sft.nano.state import load_state, save_state
-from vtscot.sft.nano.tasks import KINDS, Example, Tasks, draw
+from vtscot.sft.nano.tasks import KINDS, MISLED, Example, Tasks, draw
 from vtscot.sft.nano.vocabulary import nano_tokenizer
 from vtscot.sft.nano.world import Clip, read_shards, write_shard
 
 BUDGET: Final = PRESETS["tiny"]
 WEIGHTS: Final = {
     "text": 1.0,
+    "reads": 0.7,
     "looks": 1.0,
     "asks": 1.0,
     "shows": 0.7,
@@ -215,6 +217,8 @@ class Run:
             if "shows" in terms:
                 more["shows"] = 0.6 * more["shows"] + 0.4 * terms["shows"]
             terms |= more
+        if level.passages:
+            terms["reads"] = self.warm.reads(*passages(rng, self.tasks, level.passages))
         loss = sum(WEIGHTS[name] * term for name, term in terms.items() if name in WEIGHTS)
         _descend(self.optimizer, level.rate(step), loss, self.share)
         self.log.add(level.name, step, terms)
@@ -223,14 +227,14 @@ class Run:
         look = bool(rng.random() < level.look)
         system = not look and bool(rng.random() < level.system)
         examples = list(self._examples(level, rng, look))
-        terms: dict[str, Any] = self.warm(collate(examples, self.processor, system, rng), level.masks)
+        terms: dict[str, Any] = self.warm(collate(examples, self.processor, system), level.masks)
         return terms
 
     def _examples(self, level: Level, rng: np.random.Generator, look: bool) -> Iterator[Example]:
         for _ in range(level.videos):
             clip = self._any(rng)
             queries = draw(clip, rng, level.queries, level.kinds, level.mixed)
-            yield self.tasks.example(clip, rng, queries, look, level.interrupted)
+            yield self.tasks.example(clip, rng, queries, look, level.interrupted, MISLED)
 
     def _any(self, rng: np.random.Generator) -> Clip:
         return self.clips[int(rng.integers(len(self.clips)))]

@@ -13,13 +13,15 @@ from vtscot.records import Thought
 from vtscot.sft.nano.world import Clip
 from vtscot.words.places import PLACES, SIZES
 
-SIZE: Final = 1024
+NUMBERS: Final = 128  # the frames of a demo video and a few more
+SIZE: Final = 1024 + NUMBERS
 _REPEATED: Final = 6  # brief texts count more than full ones: they are what nano writes
 
 
 def nano_tokenizer(clips: Iterable[Clip]) -> Any:
-    """Words of the demo's expressions, of the brief style and of full thoughts; each brief word is one token."""
-    return train_tokenizer([*texts_of(None), *_expressions(clips), *_brief()], SIZE)
+    """Words of the demo's expressions, of the brief style and of full thoughts; brief words and frames' numbers are one
+    token each."""
+    return train_tokenizer([*texts_of(None), *_expressions(clips), *_brief()], SIZE, NUMBERS)
 
 
 def _expressions(clips: Iterable[Clip]) -> Iterator[str]:

@@ -71,24 +71,27 @@ def lead(expression: str, colours: Sequence[set[str]], first: str | None) -> str
     return f"The {colour} {noun}:" if colour else f"The {noun}:"
 
 
-def add_table(reply: Reply, opening: str, seen: Mapping[int, bool], plural: bool) -> None:
-    """`The red target: 0 no, 4 no, 9 yes. It is there from 9 to 9.`: one decision per frame, then the window."""
+def add_table(reply: Reply, opening: str, seen: Mapping[int, bool], heard: Mapping[int, bool], plural: bool) -> None:
+    """`The red target: 0 no, 4 no, 9 yes. It is there from 9 to 9.`: one decision per frame, then the window.
+
+    The decisions are those of `seen`, the window is that of `heard`: what is read where they are to be said.
+    """
     reply.add(opening, "lead", 1.0)
     for place, (frame, there) in enumerate(seen.items()):
         reply.add(f"{',' if place else ''} {frame}")
         reply.add(" yes" if there else " no", "seen", 3.0, frame)
-    shown = [frame for frame, there in seen.items() if there]
+    shown = [frame for frame, there in heard.items() if there]
     if not shown:
         reply.add(". It is in")
-        reply.add(" none", "window", 0.5)
+        reply.add(" none", "window", 1.0)
         reply.add(".")
         return
     reply.add(". They are" if plural else ". It is")
     reply.add(" there", "window", 0.5)
     reply.add(" from")
-    reply.add(f" {shown[0]}", "window", 0.5)
+    reply.add(f" {shown[0]}", "window", 1.0)
     reply.add(" to")
-    reply.add(f" {shown[-1]}", "window", 0.5)
+    reply.add(f" {shown[-1]}", "window", 1.0)
     reply.add(".")
 
 

@@ -63,13 +63,15 @@ def episode_texts(episodes: Iterable[Episode]) -> Iterator[str]:
             yield from (part.text for part in message.content if part.text)
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
+def train_tokenizer(texts: Iterable[str], vocab_size: int, numbers: int = 0) -> Any:
     """A `Qwen2Tokenizer` of at most `vocab_size` tokens, special ones included; fewer where the texts hold no more.
 
-    The same texts give the same tokenizer, in whatever order they come. PolicyError where `vocab_size` has no room
-    for the 256 bytes and the special tokens.
+    The first `numbers` whole numbers, each with the space before it, are tokens of their own: what is one step to copy
+    is learned by policies that are far too small to copy digits one after the other. Larger ones stay digits, as all
+    are in Qwen's. The same texts give the same tokenizer, in whatever order they come. PolicyError where `vocab_size`
+    has no room for the 256 bytes, the special tokens and the numbers.
     """
-    room = vocab_size - len(QWEN_SPECIALS) - len(THINK) - 1
+    room = vocab_size - len(QWEN_SPECIALS) - len(THINK) - 1 - numbers
     if room < _BYTES:
         raise PolicyError(f"a vocabulary of {vocab_size} is too small: it needs {vocab_size - room + _BYTES} or more")
     vocab, merges = _train(texts, room)
@@ -79,6 +81,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in QWEN_SPECIALS])
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in THINK])
     add_seg(tokenizer)
+    tokenizer.add_tokens([AddedToken(f" {number}", special=False, normalized=False) for number in range(numbers)])
     return tokenizer
 
 
