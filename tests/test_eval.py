@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import shutil
 import signal
 import zipfile
@@ -187,6 +188,11 @@ def test_any_number_of_workers_gives_the_same_files(shared_data: Path, tmp_path:
         assert "VideoSEG-O3-4B" in ended.out
     for name in ("scores.json", "scores.csv", "scores.html"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_protocol_of_every_set_can_be_sent_to_workers(name: str) -> None:
+    assert pickle.loads(pickle.dumps(Rules(BENCHMARKS[name]))) == Rules(BENCHMARKS[name])
 
 
 def hostile_page(folder: Path, *, images: bool = True) -> str:

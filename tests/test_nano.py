@@ -299,7 +299,7 @@ def test_a_short_training_passes_every_level_and_goes_on_after_a_stop(
     assert train(SHORT, parts, lambda _: None) == parts / "nano"
     assert (folder / "model.safetensors").read_bytes() == (parts / "nano" / "model.safetensors").read_bytes()
     rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
-    assert {row["level"] for row in rows} == {"sam", "vision", "all", "masks"}
+    assert {row["level"] for row in rows} == {"sam", "vision", "all", "reading", "masks"}
     assert "measured" in rows[-1]
     assert (whole / "curves.svg").read_text().startswith("<svg")
     policy, _ = load_policy(folder)

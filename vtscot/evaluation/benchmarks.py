@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Final
 
 Published = Mapping[str, tuple[float | None, ...]]
-_NOTHING: Final[Published] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Benchmark:
     no_target: bool = False  # N-acc, T-acc and final, where some expressions mean nothing in their video
     skips_missing: bool = False  # the released script leaves out what was not predicted
     columns: tuple[str, ...] = ("J&F",)  # what the published figures are
-    published: Published = field(default_factory=lambda: _NOTHING)
+    published: Published = field(default_factory=dict)  # plain, since workers are sent this
 
 
 BENCHMARKS: Final[Mapping[str, Benchmark]] = MappingProxyType(
