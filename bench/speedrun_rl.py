@@ -177,7 +177,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one object on standard output")
     parser.add_argument("--seeds", default="0,1,2", help="separated by commas")
     parser.add_argument("--out", type=Path, help="where everything is kept [default: a folder that is removed again]")
-    parser.add_argument("--steps", type=int, default=60, help="of each training")
+    parser.add_argument("--steps", type=int, default=40, help="of each training")
     parser.add_argument("--model", default="nano", help="policy that the cold start begins from")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the recipe rl_tiny")
     options = parser.parse_args()
