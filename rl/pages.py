@@ -41,7 +41,7 @@ def render_group(group: list[Trialled], recipe: RlRecipe, step: int) -> str:
     traces = [trace_of(_prediction(row), f"sample {row.rollout.sample}: reward {row.reward:.2f}") for row in group]
     about = f"Rollouts before step {step + 1} about {task.query.id}, at temperature {recipe.temperature:g}."
     return render_trace(
-        task.query.video_id,
+        f"Rollouts: {task.query.video_id}",
         task.frames,
         traces,
         f"{about} Masks are those of the turns; none is propagated.",

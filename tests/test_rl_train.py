@@ -236,7 +236,8 @@ def test_every_step_is_told(trained: Path, speaking_policy_folder: Path) -> None
     assert not moved & {"image_encoder", "memory"}
     assert "<svg" in (trained / "report.html").read_text()
     assert sorted(path.name for path in (trained / "pages").iterdir()) == ["step-000000.html", "step-000002.html"]
-    assert "reward" in (trained / "pages" / "step-000000.html").read_text()
+    page = (trained / "pages" / "step-000000.html").read_text()
+    assert "reward" in page and "Rollouts: " in page
     assert json.loads((trained / "training.json").read_text())["finished"]
 
 

@@ -206,7 +206,7 @@ def _write(
                 say.note(note)
     say.stage("page")
     notes = [DEMONSTRATION] if asked.model == NANO else []
-    page = render_trace(asked.name, frames, traces, _about(asked, frames, predictor), notes)
+    page = render_trace(f"Prediction: {asked.name}", frames, traces, _about(asked, frames, predictor), notes)
     write_text(asked.out / TRACE, page)
     return tuple(overlays)
 

@@ -32,7 +32,7 @@ BADGES: Final = {"answered": "answered", "truncated": "no answer", "unparsed": "
 Data = dict[str, Any]
 
 
-def render_trace(video: str, frames: Frames, traces: Sequence[Trace], about: str, notes: Sequence[str] = ()) -> str:
+def render_trace(title: str, frames: Frames, traces: Sequence[Trace], about: str, notes: Sequence[str] = ()) -> str:
     """The page of one video and the queries about it; `about` says what predicted it."""
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -43,7 +43,7 @@ def render_trace(video: str, frames: Frames, traces: Sequence[Trace], about: str
     width, height = frames.size(0)
     pictures = _Pictures(frames)
     return environment.from_string(_text("vtscot.predict", "trace.html.j2")).render(
-        title=f"Prediction: {video}",
+        title=title,
         style=style,
         style_hash=f"sha256-{digest}",
         about=about,
