@@ -21,9 +21,9 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -113,13 +113,13 @@ def _mean(found: Any) -> float | None:
 def seed_of(plan: Plan, seed: int, place: Path, length: int, queries: int, sets: Sequence[str]) -> dict[str, Any]:
     """Everything of one seed."""
     start = one_seed(plan, seed, place)
-    began = time.perf_counter()
     scores = {name: scoring(place, name, queries) for name in POLICIES}
-    seconds = take_beside(seed, [*trainings(place, seed, length, sets), scores["sft"]], place, plan.cores)
-    seconds |= take_beside(seed, [scores[way] for way in WAYS], place, plan.cores)
+    with _minutes(place / "rl" / "minutes.json") as spent:
+        seconds = take_beside(seed, [*trainings(place, seed, length, sets), scores["sft"]], place, plan.cores)
+        seconds |= take_beside(seed, [scores[way] for way in WAYS], place, plan.cores)
+        policies = {name: measured(place, name) for name in POLICIES}
     constants = {name: _mean(start["baselines"][name]) for name in ("keyframe_hit", "window_iou")}
-    policies = {name: measured(place, name) for name in POLICIES}
-    minutes = _minutes(place / "rl" / "minutes.json", time.perf_counter() - began)
+    minutes = spent["minutes"]
     return {"seed": seed, "constant": constants, **policies, "seconds": seconds, "minutes": minutes}
 
 
@@ -135,12 +135,17 @@ def take_beside(seed: int, steps: Sequence[Step], place: Path, cores: int) -> di
         return dict(pool.map(one, steps))
 
 
-def _minutes(kept: Path, seconds: float) -> float:
-    """Minutes that a seed took after its cold start, over all calls that it took."""
-    before = json.loads(kept.read_text())["minutes"] if kept.is_file() else 0.0
-    minutes = float(before) + seconds / 60
-    kept.write_text(json.dumps({"minutes": minutes}))
-    return minutes
+@contextmanager
+def _minutes(kept: Path) -> Iterator[dict[str, float]]:
+    """Minutes that a seed took after its cold start, over all calls that it took, those that failed among them."""
+    spent = json.loads(kept.read_text()) if kept.is_file() else {"minutes": 0.0}
+    began = time.perf_counter()
+    try:
+        yield spent
+    finally:
+        spent["minutes"] += (time.perf_counter() - began) / 60
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(spent))
 
 
 def rows(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -52,9 +52,17 @@ def test_the_cold_start_is_the_one_that_the_speedrun_makes(bench: Any, monkeypat
     assert asked == [speedrun.plan_of(speedrun.options_of([]))]
 
 
-def test_minutes_add_up_over_the_calls_that_a_seed_took(bench: Any, tmp_path: Path) -> None:
-    assert bench._minutes(tmp_path / "minutes.json", 60.0) == 1.0
-    assert bench._minutes(tmp_path / "minutes.json", 90.0) == 2.5
+def test_minutes_add_up_over_the_calls_that_a_seed_took_failed_ones_too(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter((0.0, 60.0, 100.0, 190.0))
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(now))
+    kept = tmp_path / "rl" / "minutes.json"
+    with pytest.raises(SystemExit), bench._minutes(kept):
+        raise SystemExit("failed")
+    with bench._minutes(kept) as spent:
+        pass
+    assert spent == {"minutes": 2.5}
 
 
 def test_a_gain_counts_from_two_standard_errors_on(bench: Any) -> None:
