@@ -17,17 +17,19 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="policies need the extra `train`")
+pytest.importorskip("torch", reason="policies need the extra `train`")
 pytest.importorskip("transformers", reason="policies need the extra `train`")
 
-from tests.browser import chromium, find_chromium  # noqa: E402
-from tests.cli import Ended  # noqa: E402
-from tests.test_cli import IN_A_TERMINAL  # noqa: E402
-from vtscot.cli.main import run  # noqa: E402
-from vtscot.evaluation import read_truth  # noqa: E402
-from vtscot.evaluation.episodes import MEASURES  # noqa: E402
-from vtscot.policy.dataset_eval import choose, weights_digest  # noqa: E402
-from vtscot.sources.registry import open_source  # noqa: E402
+import torch
+
+from tests.browser import chromium, find_chromium
+from tests.cli import Ended
+from tests.test_cli import IN_A_TERMINAL
+from vtscot.cli.main import run
+from vtscot.evaluation import read_truth
+from vtscot.evaluation.episodes import MEASURES
+from vtscot.policy.dataset_eval import choose, weights_digest
+from vtscot.sources.registry import open_source
 
 LIMIT = 5
 

@@ -9,21 +9,22 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the policy needs the extra `train`")
+pytest.importorskip("torch", reason="the policy needs the extra `train`")
 pytest.importorskip("transformers", reason="the policy needs the extra `train`")
 pytest.importorskip("peft", reason="the policy needs the extra `train`")
 
-from transformers import Qwen2Tokenizer, Sam2VideoModel  # noqa: E402
+import torch
+from transformers import Qwen2Tokenizer, Sam2VideoModel
 
-from tests.cli import vtscot  # noqa: E402
-from tests.test_policy_model import TEXTS, inputs, pickled  # noqa: E402
-from vtscot.errors import PolicyError  # noqa: E402
-from vtscot.policy.init import init_policy, init_tiny, join  # noqa: E402
-from vtscot.policy.model import Policy  # noqa: E402
-from vtscot.policy.processor import PolicyProcessor, image_processor  # noqa: E402
-from vtscot.policy.settings import TinySettings  # noqa: E402
-from vtscot.policy.tiny import tiny_sam, tiny_vlm  # noqa: E402
-from vtscot.policy.tokenizer import MESSAGE_END, PAD, QWEN_SPECIALS, train_tokenizer  # noqa: E402
+from tests.cli import vtscot
+from tests.test_policy_model import TEXTS, inputs, pickled
+from vtscot.errors import PolicyError
+from vtscot.policy.init import init_policy, init_tiny, join
+from vtscot.policy.model import Policy
+from vtscot.policy.processor import PolicyProcessor, image_processor
+from vtscot.policy.settings import TinySettings
+from vtscot.policy.tiny import tiny_sam, tiny_vlm
+from vtscot.policy.tokenizer import MESSAGE_END, PAD, QWEN_SPECIALS, train_tokenizer
 
 SIZES = TinySettings(sam_size=64)
 

@@ -14,29 +14,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="policies need the extra `train`")
+pytest.importorskip("torch", reason="policies need the extra `train`")
 pytest.importorskip("transformers", reason="policies need the extra `train`")
 
-from PIL import Image  # noqa: E402
+import torch
+from PIL import Image
 
-from vtscot.budget import PRESETS  # noqa: E402
-from vtscot.errors import UsageError  # noqa: E402
-from vtscot.grammar import TITLES  # noqa: E402
-from vtscot.policy.init import join  # noqa: E402
-from vtscot.policy.load import NANO_FOLDER, load_policy  # noqa: E402
-from vtscot.policy.pixels import sam_frame  # noqa: E402
-from vtscot.policy.processor import PolicyProcessor  # noqa: E402
-from vtscot.policy.settings import TinySettings  # noqa: E402
-from vtscot.policy.tiny import tiny_sam, tiny_vlm  # noqa: E402
-from vtscot.sft.nano.batch import Batch, collate, patches  # noqa: E402
-from vtscot.sft.nano.fragments import draw_fragments, draw_said  # noqa: E402
-from vtscot.sft.nano.model import Warmup  # noqa: E402
-from vtscot.sft.nano.prompts import sam_pixels  # noqa: E402
-from vtscot.sft.nano.reading import passages  # noqa: E402
-from vtscot.sft.nano.settings import NanoSettings, load_settings  # noqa: E402
-from vtscot.sft.nano.tasks import KINDS, Answer, Example, Tasks, draw  # noqa: E402
-from vtscot.sft.nano.train import make_worlds, train  # noqa: E402
-from vtscot.sft.nano.world import Clip  # noqa: E402
+from vtscot.budget import PRESETS
+from vtscot.errors import UsageError
+from vtscot.grammar import TITLES
+from vtscot.policy.init import join
+from vtscot.policy.load import NANO_FOLDER, load_policy
+from vtscot.policy.pixels import sam_frame
+from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.settings import TinySettings
+from vtscot.policy.tiny import tiny_sam, tiny_vlm
+from vtscot.sft.nano.batch import Batch, collate, patches
+from vtscot.sft.nano.fragments import draw_fragments, draw_said
+from vtscot.sft.nano.model import Warmup
+from vtscot.sft.nano.prompts import sam_pixels
+from vtscot.sft.nano.reading import passages
+from vtscot.sft.nano.settings import NanoSettings, load_settings
+from vtscot.sft.nano.tasks import KINDS, Answer, Example, Tasks, draw
+from vtscot.sft.nano.train import make_worlds, train
+from vtscot.sft.nano.world import Clip
 
 SIZES = TinySettings(hidden=32, layers=2, heads=2, head=16, vision_hidden=16, vision_layers=1, patch=8)
 SHORT = NanoSettings.model_validate(

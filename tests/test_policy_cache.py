@@ -8,22 +8,23 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="policies need the `train` extra (torch, transformers)")
+pytest.importorskip("torch", reason="policies need the `train` extra (torch, transformers)")
 pytest.importorskip("transformers", reason="policies need the `train` extra (torch, transformers)")
 
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration  # noqa: E402
+import torch
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from tests.rolling import BUDGET, learned, write_video  # noqa: E402
-from vtscot.frames import Frames  # noqa: E402
-from vtscot.policy.cache import ROOM, Context, Counters, ImageFeatures, RoomyLayer, Slice  # noqa: E402
-from vtscot.policy.features import FeatureStore, Lru  # noqa: E402
-from vtscot.policy.init import join  # noqa: E402
-from vtscot.policy.processor import PolicyProcessor, image_processor  # noqa: E402
-from vtscot.policy.settings import TinySettings  # noqa: E402
-from vtscot.policy.sharing import common_start, read_prompts  # noqa: E402
-from vtscot.policy.tiny import tiny_sam, tiny_vlm  # noqa: E402
-from vtscot.policy.tokenizer import VISION_START, episode_texts, train_tokenizer  # noqa: E402
-from vtscot.policy.tokens import Piece, encode_next, encode_prompt, encode_reply  # noqa: E402
+from tests.rolling import BUDGET, learned, write_video
+from vtscot.frames import Frames
+from vtscot.policy.cache import ROOM, Context, Counters, ImageFeatures, RoomyLayer, Slice
+from vtscot.policy.features import FeatureStore, Lru
+from vtscot.policy.init import join
+from vtscot.policy.processor import PolicyProcessor, image_processor
+from vtscot.policy.settings import TinySettings
+from vtscot.policy.sharing import common_start, read_prompts
+from vtscot.policy.tiny import tiny_sam, tiny_vlm
+from vtscot.policy.tokenizer import VISION_START, episode_texts, train_tokenizer
+from vtscot.policy.tokens import Piece, encode_next, encode_prompt, encode_reply
 
 SIZES = TinySettings(sam_size=64, patch=8)
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="policies need the `train` extra (torch, transformers)")
+pytest.importorskip("torch", reason="policies need the `train` extra (torch, transformers)")
 pytest.importorskip("transformers", reason="policies need the `train` extra (torch, transformers)")
 
-from vtscot.errors import PolicyError, UsageError  # noqa: E402
-from vtscot.policy import load  # noqa: E402
-from vtscot.policy.init import init_tiny  # noqa: E402
-from vtscot.policy.load import load_policy, policy_folder  # noqa: E402
-from vtscot.policy.settings import TinySettings  # noqa: E402
+import torch
+
+from vtscot.errors import PolicyError, UsageError
+from vtscot.policy import load
+from vtscot.policy.init import init_tiny
+from vtscot.policy.load import load_policy, policy_folder
+from vtscot.policy.settings import TinySettings
 
 
 @pytest.fixture(scope="module")

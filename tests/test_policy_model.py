@@ -11,22 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the policy needs the extra `train`")
+pytest.importorskip("torch", reason="the policy needs the extra `train`")
 pytest.importorskip("transformers", reason="the policy needs the extra `train`")
 pytest.importorskip("peft", reason="the policy needs the extra `train`")
 
-from PIL import Image  # noqa: E402
-from pydantic import ValidationError  # noqa: E402
+import torch
+from PIL import Image
+from pydantic import ValidationError
 
-from vtscot.errors import PolicyError, UsageError  # noqa: E402
-from vtscot.policy.init import init_tiny  # noqa: E402
-from vtscot.policy.lora import merge_lora  # noqa: E402
-from vtscot.policy.model import Policy  # noqa: E402
-from vtscot.policy.pixels import MEAN, STD, LazyFrames, sam_frames  # noqa: E402
-from vtscot.policy.processor import PolicyProcessor  # noqa: E402
-from vtscot.policy.propagate import BoundedSession, propagate  # noqa: E402
-from vtscot.policy.settings import LoraSettings, TinySettings, TrainableSettings  # noqa: E402
-from vtscot.policy.trainable import counts, trainable  # noqa: E402
+from vtscot.errors import PolicyError, UsageError
+from vtscot.policy.init import init_tiny
+from vtscot.policy.lora import merge_lora
+from vtscot.policy.model import Policy
+from vtscot.policy.pixels import MEAN, STD, LazyFrames, sam_frames
+from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.propagate import BoundedSession, propagate
+from vtscot.policy.settings import LoraSettings, TinySettings, TrainableSettings
+from vtscot.policy.trainable import counts, trainable
 
 TEXTS = ["the red circle that moves to the left", "Step 1: the blue square enters. Step 2: it is at the border."]
 SIDE = 128

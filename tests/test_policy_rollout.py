@@ -8,20 +8,22 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="policies need the `train` extra (torch, transformers)")
+pytest.importorskip("torch", reason="policies need the `train` extra (torch, transformers)")
 pytest.importorskip("transformers", reason="policies need the `train` extra (torch, transformers)")
 
-from tests.rolling import BUDGET, EXPRESSION, FRAMES, learned, learned_policy, write_video  # noqa: E402
-from vtscot.errors import FrameError, PolicyError, UsageError, VtscotError  # noqa: E402
-from vtscot.frames import Frames, open_frames  # noqa: E402
-from vtscot.grammar import render_turn  # noqa: E402
-from vtscot.policy.batch import decode_turns  # noqa: E402
-from vtscot.policy.cache import Counters  # noqa: E402
-from vtscot.policy.processor import PolicyProcessor  # noqa: E402
-from vtscot.policy.rollout import Ask, Rollout, roll  # noqa: E402
-from vtscot.policy.sampling import Sampling  # noqa: E402
-from vtscot.policy.writing import Writer  # noqa: E402
-from vtscot.records import Selection  # noqa: E402
+import torch
+
+from tests.rolling import BUDGET, EXPRESSION, FRAMES, learned, learned_policy, write_video
+from vtscot.errors import FrameError, PolicyError, UsageError, VtscotError
+from vtscot.frames import Frames, open_frames
+from vtscot.grammar import render_turn
+from vtscot.policy.batch import decode_turns
+from vtscot.policy.cache import Counters
+from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.rollout import Ask, Rollout, roll
+from vtscot.policy.sampling import Sampling
+from vtscot.policy.writing import Writer
+from vtscot.records import Selection
 
 WARM = Sampling(temperature=1.0, seed=1)
 SHORT = 20  # frames of the shorter video

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="policies need the `train` extra (torch, transformers)")
+pytest.importorskip("torch", reason="policies need the `train` extra (torch, transformers)")
 
-from pydantic import ValidationError  # noqa: E402
+import torch
+from pydantic import ValidationError
 
-from vtscot.policy.sampling import Sampling, next_tokens, turn_seed, turn_uniforms  # noqa: E402
+from vtscot.policy.sampling import Sampling, next_tokens, turn_seed, turn_uniforms
 
 PROBABILITIES = torch.tensor([0.1, 0.0, 0.4, 0.2, 0.3], dtype=torch.float64)
 ROWS = 4000

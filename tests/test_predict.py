@@ -14,18 +14,19 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="policies need the extra `train`")
+pytest.importorskip("torch", reason="policies need the extra `train`")
 pytest.importorskip("transformers", reason="policies need the extra `train`")
 
-from PIL import Image  # noqa: E402
+import torch
+from PIL import Image
 
-from tests.policies import ANSWER, BUDGET, LOOK  # noqa: E402
-from vtscot.budget import PRESETS  # noqa: E402
-from vtscot.frames import FolderFrames, Frames, open_frames  # noqa: E402
-from vtscot.masks import decode  # noqa: E402
-from vtscot.policy.load import load_policy  # noqa: E402
-from vtscot.policy.pixels import LazyFrames  # noqa: E402
-from vtscot.policy.predict import (  # noqa: E402
+from tests.policies import ANSWER, BUDGET, LOOK
+from vtscot.budget import PRESETS
+from vtscot.frames import FolderFrames, Frames, open_frames
+from vtscot.masks import decode
+from vtscot.policy.load import load_policy
+from vtscot.policy.pixels import LazyFrames
+from vtscot.policy.predict import (
     BLOCK,
     BlockFrames,
     Prediction,
@@ -36,8 +37,8 @@ from vtscot.policy.predict import (  # noqa: E402
     predict,
     trace_of,
 )
-from vtscot.policy.rollout import Ask  # noqa: E402
-from vtscot.policy.sampling import Sampling  # noqa: E402
+from vtscot.policy.rollout import Ask
+from vtscot.policy.sampling import Sampling
 
 QUERY = "the shape that moves"
 

@@ -17,16 +17,17 @@ import cv2
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="policies need the extra `train`")
+pytest.importorskip("torch", reason="policies need the extra `train`")
 pytest.importorskip("transformers", reason="policies need the extra `train`")
 
-from PIL import Image  # noqa: E402
+import torch
+from PIL import Image
 
-from tests.test_policy_model import pickled  # noqa: E402
-from tests.test_predict import QUERY, write_video  # noqa: E402
-from vtscot.cli.main import run  # noqa: E402
-from vtscot.evaluation import open_predictions  # noqa: E402
-from vtscot.evaluation.predictions import Asked  # noqa: E402
+from tests.test_policy_model import pickled
+from tests.test_predict import QUERY, write_video
+from vtscot.cli.main import run
+from vtscot.evaluation import open_predictions
+from vtscot.evaluation.predictions import Asked
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("trl", reason="training needs the extra `train`")
 pytest.importorskip("peft", reason="training needs the extra `train`")
 
-from tests.cli import vtscot  # noqa: E402
-from tests.rl import SMALL  # noqa: E402
-from tests.training import wait_for, write_recipe  # noqa: E402
-from vtscot.policy.load import load_policy  # noqa: E402
-from vtscot.rl.recipe import shipped  # noqa: E402
-from vtscot.training.metrics import read_metrics  # noqa: E402
+
+from tests.cli import vtscot
+from tests.rl import SMALL
+from tests.training import wait_for, write_recipe
+from vtscot.policy.load import load_policy
+from vtscot.rl.recipe import shipped
+from vtscot.training.metrics import read_metrics
 
 
 def words(policy: Path, root: Path, recipe: object, out: Path) -> list[str]:

@@ -8,24 +8,25 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("trl", reason="training needs the extra `train`")
 pytest.importorskip("peft", reason="training needs the extra `train`")
 
-from trl import GRPOTrainer  # noqa: E402
+import torch
+from trl import GRPOTrainer
 
-from tests.rl import SMALL, make_trainer, small  # noqa: E402
-from tests.training import dying  # noqa: E402
-from vtscot.errors import FrameError, PolicyError, UsageError  # noqa: E402
-from vtscot.policy.load import load_policy  # noqa: E402
-from vtscot.policy.trainable import part_of  # noqa: E402
-from vtscot.progress import Silent  # noqa: E402
-from vtscot.rl.recipe import RlRecipe  # noqa: E402
-from vtscot.rl.rolling import Generation, Roller  # noqa: E402
-from vtscot.rl.scoring import batch_of, forward  # noqa: E402
-from vtscot.rl.train import Data, train_rl  # noqa: E402
-from vtscot.rl.trainer import _unused  # noqa: E402
-from vtscot.training.metrics import read_metrics  # noqa: E402
+from tests.rl import SMALL, make_trainer, small
+from tests.training import dying
+from vtscot.errors import FrameError, PolicyError, UsageError
+from vtscot.policy.load import load_policy
+from vtscot.policy.trainable import part_of
+from vtscot.progress import Silent
+from vtscot.rl.recipe import RlRecipe
+from vtscot.rl.rolling import Generation, Roller
+from vtscot.rl.scoring import batch_of, forward
+from vtscot.rl.train import Data, train_rl
+from vtscot.rl.trainer import _unused
+from vtscot.training.metrics import read_metrics
 
 
 @pytest.fixture(scope="module", autouse=True)

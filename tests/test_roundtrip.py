@@ -17,20 +17,22 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
-datasets = pytest.importorskip("datasets", reason="loading needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("datasets", reason="loading needs the extra `train`")
 pytest.importorskip("peft", reason="a policy needs the extra `train`")
 
-from tests.cli import Ended, vtscot  # noqa: E402
-from tests.hub import TOKEN, serve_hub  # noqa: E402
-from vtscot.cli.main import run as run_command  # noqa: E402
-from vtscot.policy.load import load_policy  # noqa: E402
-from vtscot.policy.processor import PolicyProcessor  # noqa: E402
-from vtscot.publish.columns import AT_HOME, arrow_schema  # noqa: E402
-from vtscot.publish.shards import GROUP_BYTES  # noqa: E402
-from vtscot.sft.batching import Collator  # noqa: E402
-from vtscot.sft.encoding import Encoder  # noqa: E402
-from vtscot.sft.examples import open_examples  # noqa: E402
+import torch
+
+from tests.cli import Ended, vtscot
+from tests.hub import TOKEN, serve_hub
+from vtscot.cli.main import run as run_command
+from vtscot.policy.load import load_policy
+from vtscot.policy.processor import PolicyProcessor
+from vtscot.publish.columns import AT_HOME, arrow_schema
+from vtscot.publish.shards import GROUP_BYTES
+from vtscot.sft.batching import Collator
+from vtscot.sft.encoding import Encoder
+from vtscot.sft.examples import open_examples
 
 DOCS = (Path(__file__).resolve().parents[1] / "docs" / "dataset.md").read_text()
 REPO = "someone/mevis-cot"

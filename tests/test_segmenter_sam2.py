@@ -17,12 +17,14 @@ from vtscot.records import Box
 from vtscot.segmenter import open_segmenter
 from vtscot.segmenter.base import Tracker
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from vtscot.policy.settings import TinySettings  # noqa: E402
-from vtscot.policy.tiny import tiny_sam  # noqa: E402
-from vtscot.segmenter.sam2 import Sam2Segmenter  # noqa: E402
+import torch
+
+from vtscot.policy.settings import TinySettings
+from vtscot.policy.tiny import tiny_sam
+from vtscot.segmenter.sam2 import Sam2Segmenter
 
 
 @pytest.fixture(scope="module")

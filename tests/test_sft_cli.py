@@ -11,17 +11,19 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("accelerate", reason="training needs the extra `train`")
 pytest.importorskip("peft", reason="training needs the extra `train`")
 
-from tests.cli import vtscot  # noqa: E402
-from tests.sft import SMALL  # noqa: E402
-from tests.training import wait_for, write_recipe  # noqa: E402
-from vtscot.cli.main import run  # noqa: E402
-from vtscot.policy.load import load_policy  # noqa: E402
-from vtscot.sft.recipe import shipped  # noqa: E402
-from vtscot.training.metrics import read_metrics  # noqa: E402
+import torch
+
+from tests.cli import vtscot
+from tests.sft import SMALL
+from tests.training import wait_for, write_recipe
+from vtscot.cli.main import run
+from vtscot.policy.load import load_policy
+from vtscot.sft.recipe import shipped
+from vtscot.training.metrics import read_metrics
 
 CONFIGS = Path(__file__).resolve().parents[1] / "pipelines" / "accelerate"
 

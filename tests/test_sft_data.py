@@ -12,24 +12,25 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("transformers", reason="training needs the extra `train`")
 
-import pyarrow as pa  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
 
-from tests.hub import TOKEN, Repo, serve_hub  # noqa: E402
-from vtscot.errors import DataError, UsageError  # noqa: E402
-from vtscot.policy.batch import collate, distinct_images  # noqa: E402
-from vtscot.policy.load import load_policy  # noqa: E402
-from vtscot.policy.pixels import sam_frame  # noqa: E402
-from vtscot.policy.processor import PolicyProcessor  # noqa: E402
-from vtscot.policy.tokens import IGNORED, encode_episode, shown_images  # noqa: E402
-from vtscot.publish.reading import find_shards  # noqa: E402
-from vtscot.sft.batching import Batches, Collator, Samples, schedule  # noqa: E402
-from vtscot.sft.encoding import Cache, Encoder  # noqa: E402
-from vtscot.sft.examples import open_examples  # noqa: E402
-from vtscot.sft.recipe import BatchSettings, SftRecipe  # noqa: E402
+from tests.hub import TOKEN, Repo, serve_hub
+from vtscot.errors import DataError, UsageError
+from vtscot.policy.batch import collate, distinct_images
+from vtscot.policy.load import load_policy
+from vtscot.policy.pixels import sam_frame
+from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.tokens import IGNORED, encode_episode, shown_images
+from vtscot.publish.reading import find_shards
+from vtscot.sft.batching import Batches, Collator, Samples, schedule
+from vtscot.sft.encoding import Cache, Encoder
+from vtscot.sft.examples import open_examples
+from vtscot.sft.recipe import BatchSettings, SftRecipe
 
 SIDE = 64
 

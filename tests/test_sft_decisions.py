@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("transformers", reason="training needs the extra `train`")
 
-from vtscot.policy.processor import PolicyProcessor  # noqa: E402
-from vtscot.policy.tokens import IGNORED  # noqa: E402
-from vtscot.sft.batching import Samples  # noqa: E402
-from vtscot.sft.decisions import Decisions  # noqa: E402
-from vtscot.sft.encoding import Encoder  # noqa: E402
-from vtscot.sft.examples import open_examples  # noqa: E402
-from vtscot.sft.recipe import DecisionSettings, load_sft_recipe  # noqa: E402
+import torch
+
+from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.tokens import IGNORED
+from vtscot.sft.batching import Samples
+from vtscot.sft.decisions import Decisions
+from vtscot.sft.encoding import Encoder
+from vtscot.sft.examples import open_examples
+from vtscot.sft.recipe import DecisionSettings, load_sft_recipe
 
 WORDS = (" the", " frame")
 

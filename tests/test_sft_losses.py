@@ -6,9 +6,11 @@ import math
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from vtscot.training.losses import (  # noqa: E402
+import torch
+
+from vtscot.training.losses import (
     mask_losses,
     point_bce,
     point_dice,
@@ -17,7 +19,7 @@ from vtscot.training.losses import (  # noqa: E402
     token_losses,
     uncertain_points,
 )
-from vtscot.training.settings import LossSettings  # noqa: E402
+from vtscot.training.settings import LossSettings
 
 FEW = LossSettings(points=64)
 

@@ -9,21 +9,23 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("accelerate", reason="training needs the extra `train`")
 pytest.importorskip("peft", reason="training needs the extra `train`")
 
-from tests.sft import SMALL  # noqa: E402
-from tests.training import dying  # noqa: E402
-from vtscot.budget import PRESETS  # noqa: E402
-from vtscot.errors import DataError, PolicyError, RunError, UsageError  # noqa: E402
-from vtscot.policy.load import load_policy  # noqa: E402
-from vtscot.policy.trainable import part_of  # noqa: E402
-from vtscot.sft.recipe import SftRecipe  # noqa: E402
-from vtscot.sft.train import Trained, train_sft  # noqa: E402
-from vtscot.training import events  # noqa: E402
-from vtscot.training.callbacks import Figures  # noqa: E402
-from vtscot.training.metrics import read_metrics  # noqa: E402
+import torch
+
+from tests.sft import SMALL
+from tests.training import dying
+from vtscot.budget import PRESETS
+from vtscot.errors import DataError, PolicyError, RunError, UsageError
+from vtscot.policy.load import load_policy
+from vtscot.policy.trainable import part_of
+from vtscot.sft.recipe import SftRecipe
+from vtscot.sft.train import Trained, train_sft
+from vtscot.training import events
+from vtscot.training.callbacks import Figures
+from vtscot.training.metrics import read_metrics
 
 LOSSES = ("loss", "lm", "bce", "dice", "object", "accuracy", "iou", "grad_norm", "lr", "tokens")
 
