@@ -80,14 +80,13 @@ class Warmup(nn.Module):  # type: ignore[misc]
         }
         return {**terms, **self.masks(batch, seg)} if masks else terms
 
-    def reads(self, ids: Tensor, keep: Tensor, weights: Tensor) -> Tensor:
-        """Mean cross-entropy of the weighed tokens of texts without images; all are (R, T)."""
+    def reads(self, ids: Tensor, keep: Tensor, learned: Tensor) -> Tensor:
+        """Mean cross-entropy of the `learned` tokens of `passages`; all are (R, T)."""
         where = torch.arange(ids.shape[1])[None, None].expand(3, len(ids), -1)
         level = Level(self.text.embed_tokens(ids), where, keep, torch.zeros(0))
         states = run(self.text, [level], self.probe).hidden[0]
-        learned = weights[:, 1:] > 0
-        logits = self.policy.vlm.lm_head(states[:, :-1][learned])
-        return functional.cross_entropy(logits, ids[:, 1:][learned])
+        logits = self.policy.vlm.lm_head(states[:, :-1][learned[:, 1:]])
+        return functional.cross_entropy(logits, ids[:, 1:][learned[:, 1:]])
 
     def _asks(self, outcome: Outcome, batch: Batch) -> Tensor:
         """What the probed layer needs on both sides: the looks asked for where it looks, those shown where it finds.

@@ -24,25 +24,25 @@ LISTS: Final = 2  # in a passage, at most
 
 
 def passages(rng: Rng, tasks: Tasks, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """ids (R, T), keep (R, T) true at tokens, and weights (R, T) of each as a label: 1 for numbers after a list."""
+    """ids (R, T), keep (R, T) true at tokens, and learned (R, T) true at the numbers that are said after a list."""
     drawn = [_passage(rng, tasks) for _ in range(count)]
     ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(one) for one, _ in drawn], batch_first=True)
-    weights = torch.nn.utils.rnn.pad_sequence([torch.tensor(one) for _, one in drawn], batch_first=True)
+    learned = torch.nn.utils.rnn.pad_sequence([torch.tensor(one) for _, one in drawn], batch_first=True)
     keep = torch.arange(ids.shape[1]) < torch.tensor([[len(one)] for one, _ in drawn])
-    return ids, keep, weights
+    return ids, keep, learned
 
 
-def _passage(rng: Rng, tasks: Tasks) -> tuple[list[int], list[float]]:
+def _passage(rng: Rng, tasks: Tasks) -> tuple[list[int], list[bool]]:
     ids: list[int] = []
-    weights: list[float] = []
+    learned: list[bool] = []
     for _ in range(int(rng.integers(1, LISTS + 1))):
         frames = _frames(rng)
         heard = chance_table(rng, len(frames))
         listed = tasks.encode("".join(f"Frame {frame}: {VISION_START}{VISION_END}" for frame in frames))
         said = tasks.encode(_about(rng, frames, heard))
         ids += listed + said
-        weights += [0.0] * len(listed) + [float(token in tasks.numbers) for token in said]
-    return ids, weights
+        learned += [False] * len(listed) + [token in tasks.numbers for token in said]
+    return ids, learned
 
 
 def _frames(rng: Rng) -> list[int]:

@@ -103,7 +103,8 @@ class Tasks:
 
         `interrupted`: with other text between the parts of the answers, and a table by chance before a window.
         `misled` is the share of the answers that read a table by chance: each decision has to be looked for all the
-        same, but the window is the one that the table says.
+        same, but the window is the one that the table says. Who reads true tables alone learns to repeat the last
+        decision, and then repeats its first mistake to the end.
         """
         observation = self._window(clip, rng, queries) if look else first_observation(clip.num_frames, self.budget)
         frames = list(observation.indices)

@@ -33,7 +33,7 @@ Data = dict[str, Any]
 
 
 def render_trace(title: str, frames: Frames, traces: Sequence[Trace], about: str, notes: Sequence[str] = ()) -> str:
-    """The page of one video and the queries about it; `about` says what predicted it."""
+    """The page of one video and the queries about it, under `title`; `about` says what predicted it."""
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
