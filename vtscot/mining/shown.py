@@ -1,9 +1,10 @@
 """Windows and keyframes moved to frames that have been shown by then, for policies that can only name what they saw.
 
 A mined window ends where the annotation says so, which a look at every seventh frame cannot tell: what is learned from
-such numbers is to guess. A look's window is widened to the next frames that were shown; the answer's ends go to the
-nearest ones; a keyframe goes to the nearest one that shows the target, or stays where it is if there is none. The
-answer keeps the keyframe of the last look, on which its mask is decoded.
+such numbers is to guess. A look's window is widened to the next frames that were shown; a keyframe goes to the nearest
+one that shows the target, or stays where it is if there is none. The answer keeps the keyframe of the last look, on
+which its mask is decoded, and its window runs from the first to the last frame of the first observation that shows the
+target: what a look at the whole video has told stays what it is, and is said again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from vtscot.budget import Budget
 from vtscot.episode import first_observation, look_observation
 from vtscot.masks import Floats
+from vtscot.mining.scene import Span
 from vtscot.records import Selection, Step
 
 Ints = npt.NDArray[np.int64]
@@ -27,27 +29,37 @@ def on_shown(steps: Sequence[Step], score: Floats, fit: float, budget: Budget) -
     Candidate keyframes score at least `fit` of the best one that was shown in the window.
     """
     moved: list[Step] = []
-    frames = set(first_observation(len(score), budget).indices)
+    skimmed = np.array(sorted(first_observation(len(score), budget).indices))
+    frames = set(skimmed.tolist())
     for number, step in enumerate(steps):
-        answers = number == len(steps) - 1
-        wanted = moved[-1].selection.keyframe if moved and answers else step.selection.keyframe
-        moved.append(_moved(step, wanted, np.array(sorted(frames)), score, fit, answers=answers))
+        shown = np.array(sorted(frames))
+        wanted = step.selection.keyframe
+        window: Span | None = int(shown[shown <= step.selection.start][-1]), int(shown[shown >= step.selection.end][0])
+        if number == len(steps) - 1:
+            window = _visible(score, skimmed) or _visible(score, shown)
+            if window and moved:
+                wanted = moved[-1].selection.keyframe
+                window = min(window[0], wanted), max(window[1], wanted)
+        moved.append(_moved(step, window, wanted, shown, score, fit))
         frames.update(look_observation(moved[-1].selection, len(score), budget).indices)
     return tuple(moved)
 
 
-def _moved(step: Step, wanted: int, shown: Ints, score: Floats, fit: float, *, answers: bool) -> Step:
-    start, end = step.selection.start, step.selection.end
-    if not answers:
-        start, end = int(shown[shown <= start][-1]), int(shown[shown >= end][0])
-    inside = shown[(shown >= start) & (shown <= end) & (score[shown] > 0)]
+def _visible(score: Floats, frames: Ints) -> Span | None:
+    """The first and the last of the frames that show the target."""
+    seen = frames[score[frames] > 0]
+    return (int(seen[0]), int(seen[-1])) if len(seen) else None
+
+
+def _moved(step: Step, window: Span | None, wanted: int, shown: Ints, score: Floats, fit: float) -> Step:
+    """`step` in `window`, its keyframe near the `wanted` one; as it is where no shown frame in there has the target."""
+    if window is None:
+        return step
+    inside = shown[(shown >= window[0]) & (shown <= window[1]) & (score[shown] > 0)]
     if not len(inside):
         return step
-    if answers:
-        start, end = int(inside[0]), int(inside[-1])
     inside = inside[(score[inside] >= fit * score[inside].max()) | (inside == wanted)]
     nearest = inside[np.abs(inside - wanted).argsort(kind="stable")]
     keyframes = tuple(int(frame) for frame in nearest[: max(1, len(step.keyframes))])
-    return step.model_copy(
-        update={"selection": Selection(start=start, end=end, keyframe=keyframes[0]), "keyframes": keyframes}
-    )
+    selection = Selection(start=window[0], end=window[1], keyframe=keyframes[0])
+    return step.model_copy(update={"selection": selection, "keyframes": keyframes})
