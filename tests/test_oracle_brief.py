@@ -36,7 +36,9 @@ SMALL = Budget(
 )
 LEAD = r"The (?:\w+ )?targets?: "
 TABLE = r"\d+ (?:yes|no)(?:, \d+ (?:yes|no))*\."
-WINDOW = r"(?:It is there|They are there|I look) from \d+ to \d+\.|It is in none\."
+BOUNDS = r"from \d+ to \d+\."
+THERE = rf"(?:It is|They are) there {BOUNDS}"
+WINDOW = rf"{THERE}|(?:{THERE} )?I look {BOUNDS}|It is in none\."
 KIND = r"(?:the (?:colour|size|number|place|time|shape)|what is not meant)"
 FORM = {
     "temporal": re.compile(rf"{LEAD}{TABLE} (?:{WINDOW})"),
@@ -87,13 +89,40 @@ def test_the_window_lies_around_the_selection_and_between_shown_frames(made: lis
     said = 0
     for case in made:
         for number, turn in enumerate(case.episode.turns):
-            if found := re.search(r"from (\d+) to (\d+)", turn.thought.temporal):
-                start, end = map(int, found.groups())
+            if found := re.findall(r"from (\d+) to (\d+)", turn.thought.temporal):
+                start, end = map(int, found[-1])
                 assert {start, end} <= case.episode.shown_until(number)
                 assert turn.selection.end <= end or end == max(case.episode.shown_until(number))
                 assert start <= turn.selection.start
                 said += 1
     assert said > len(made)
+
+
+def test_the_first_look_says_where_the_target_was_seen_and_later_ones_leave_that(made: list[Case]) -> None:
+    said = 0
+    for case in made:
+        for number, (turn, thought) in enumerate(zip(case.episode.turns, thoughts(case.episode), strict=True)):
+            if turn.action != "select":
+                continue
+            seen = {i for i, yes in table(thought).items() if yes}
+            seen |= {case.episode.observations[number].decoded} if "not here" not in thought.spatial else set()
+            found = re.search(r"there from (\d+) to (\d+)\. I look", thought.temporal)
+            assert (found is not None) == (number == 0 and bool(seen)), case.task.query.id
+            if found:
+                assert (int(found[1]), int(found[2])) == (min(seen), max(seen))
+                said += 1
+    assert said
+
+
+def test_only_a_colour_that_the_expression_names_leads_a_table(made: list[Case]) -> None:
+    named = unnamed = 0
+    for case in made:
+        for thought in thoughts(case.episode):
+            lead = re.match(r"The (?:(\w+) )?targets?:", thought.temporal)
+            assert lead is not None
+            assert lead[1] is None or lead[1] in case.task.query.expression, case.task.query.id
+            named, unnamed = named + (lead[1] is not None), unnamed + (lead[1] is None)
+    assert named and unnamed
 
 
 def test_the_frame_to_act_near_shows_the_target_where_any_does(made: list[Case]) -> None:

@@ -1,7 +1,8 @@
 """The brief style: few words in a fixed order, for policies of a million parameters and a cold start of minutes.
 
-Temporal: every low-resolution frame of the observation with yes or no, then the window. Saying yes or no right after a
-frame's number makes presence one decision per frame, and the window can be read off the answers. Spatial: colour, place
+Temporal: every low-resolution frame of the observation with yes or no, then from where to where the target is there (in
+the first turn and the last one), and the window of a look. Saying yes or no right after a frame's number makes presence
+one decision per frame, and what is said of the whole video can be read off the answers. Spatial: colour, place
 and size on the decoded frame. Linguistic: of what the words that count speak; the words themselves are not repeated,
 because so small a policy does not learn in minutes to copy whatever it is asked. Action: look or answer, near which
 frame.
@@ -56,13 +57,19 @@ def _table(moment: Moment) -> str:
 
 
 def _window(moment: Moment) -> str:
-    """The window by the nearest frames that have been shown; a query without a target has none worth a word."""
+    """Where the target is there, said of the whole video by its first frames, and the window of a look.
+
+    A query without a target has no window worth a word.
+    """
     if moment.absent:
         return "It is in none."
     start, end = moment.bounds()
-    if not moment.answers:
-        return f"I look from {start} to {end}."
-    return f"{'They are' if moment.plural else 'It is'} there from {start} to {end}."
+    there = "They are there" if moment.plural else "It is there"
+    if moment.answers:
+        return f"{there} from {start} to {end}."
+    look = f"I look from {start} to {end}."
+    seen = () if moment.turn else moment.scene.trail(moment.shown).seen
+    return f"{there} from {seen[0]} to {seen[-1]}. {look}" if seen else look
 
 
 def _places(moment: Moment) -> str:
@@ -90,15 +97,15 @@ def say_briefly(box: Box, size: tuple[int, int]) -> str:
 
 
 def _colour(moment: Moment) -> str:
-    """What to look for: the colour that the expression names, else that of the target where it was first seen."""
-    scene = moment.scene
-    first = _first_sighting(scene, moment.shown)
-    if first is None or moment.plural:
-        named = read_colours(moment.expression)
-        worn = named if first is None else tuple(w for w in named if any(_wears(w, t) for t in scene.targets(first)))
-        return next(iter(worn), "")
-    thing = scene.targets(first)[0]
-    return _worn(moment.expression, thing) or next(iter(thing.colours), "")
+    """The colour that the expression names, if a target wears it where it was first seen.
+
+    Of a target that is told by something else a colour is not said before the frames are looked at: it would have to
+    be known who is meant before the first look, and all that follows would be about whoever wears it.
+    """
+    first = _first_sighting(moment.scene, moment.shown)
+    named = read_colours(moment.expression)
+    worn = named if first is None else (w for w in named if any(_wears(w, t) for t in moment.scene.targets(first)))
+    return next(iter(worn), "")
 
 
 def _first_sighting(scene: Scene, shown: Sequence[int]) -> int | None:
