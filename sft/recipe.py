@@ -22,11 +22,12 @@ _INSTEAD: Final = {"max_steps": "epochs", "epochs": "max_steps"}  # what takes t
 
 
 class DecisionSettings(Frozen):
-    """Words that decide something wherever they stand in a reply, if they are one token; see `decisions`."""
+    """Words of one kind that decide something wherever they stand in a reply, each one token; see `decisions`."""
 
-    words: tuple[str, ...] = ()
+    words: tuple[str, ...]
     weight: float = Field(default=1.0, gt=0)  # of these tokens, beside that of content
-    random: float = Field(default=0.0, ge=0, le=1)  # share of the replies whose earlier decisions are read at random
+    random: float = Field(default=0.0, ge=0, le=1)  # share of the replies whose decisions are read at random
+    followed: bool = True  # what stands after them follows from them
 
 
 class BatchSettings(Frozen):
@@ -45,7 +46,7 @@ class SftRecipe(Frozen):
 
     trainable: TrainableSettings = TrainableSettings()
     losses: LossSettings = LossSettings()
-    decisions: DecisionSettings = DecisionSettings()
+    decisions: tuple[DecisionSettings, ...] = ()
     optimiser: OptimiserSettings = OptimiserSettings()
     batch: BatchSettings = BatchSettings()
     epochs: float | None = Field(default=None, gt=0)  # 1, where max_steps says nothing else

@@ -11,6 +11,7 @@ pytest.importorskip("transformers", reason="training needs the extra `train`")
 
 import torch
 
+from vtscot.policy.load import load_policy
 from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.tokens import IGNORED
 from vtscot.sft.batching import Samples
@@ -33,7 +34,7 @@ def encoder(sft_run: Path, processor: PolicyProcessor) -> Encoder:
 
 
 def decisions(processor: PolicyProcessor, random: float = 1.0, weight: float = 1.0, seed: int = 0) -> Decisions:
-    return Decisions(DecisionSettings(words=WORDS, random=random, weight=weight), processor, seed)
+    return Decisions([DecisionSettings(words=WORDS, random=random, weight=weight)], processor, seed)
 
 
 def test_only_decisions_are_drawn_and_what_is_to_be_said_stays_true(
@@ -42,7 +43,7 @@ def test_only_decisions_are_drawn_and_what_is_to_be_said_stays_true(
     drawing = decisions(processor)
     true = encoder.sample(0).encoded
     drawn = drawing.drawn(true, 0)
-    chosen = torch.isin(true.input_ids, drawing.ids)
+    chosen = torch.isin(true.input_ids, drawing.kinds[0].ids)
     changed = true.input_ids != drawn.input_ids
     assert changed.any()
     assert not changed[~chosen].any()
@@ -95,13 +96,34 @@ def test_decisions_may_weigh_more(processor: PolicyProcessor) -> None:
 
 def test_a_word_of_several_tokens_is_left_out(encoder: Encoder, processor: PolicyProcessor) -> None:
     words = ("a word of several tokens", WORDS[0])
-    drawing = Decisions(DecisionSettings(words=words, random=1.0), processor, 0)
+    drawing = Decisions([DecisionSettings(words=words, random=1.0)], processor, 0)
     assert drawing.left_out == words[:1]
-    assert len(drawing.ids) == 1
-    none = Decisions(DecisionSettings(words=words[:1], random=1.0), processor, 0)
+    assert len(drawing.kinds[0].ids) == 1
+    none = Decisions([DecisionSettings(words=words[:1], random=1.0)], processor, 0)
+    assert none.kinds == []
     true = encoder.sample(0).encoded
     assert none.drawn(true, 0) is true
 
 
-def test_the_tiny_recipe_looks_at_every_frame() -> None:
-    assert load_sft_recipe("sft_tiny").decisions.words == (" yes", " no")
+def test_what_does_not_follow_from_a_kind_is_still_learned(encoder: Encoder, processor: PolicyProcessor) -> None:
+    """Two kinds at once: each is drawn from its own words, and only what follows the first kind is left out."""
+    kinds = [
+        DecisionSettings(words=WORDS[:1], weight=2.0),
+        DecisionSettings(words=(WORDS[1], " is"), random=1.0, followed=False),
+    ]
+    drawing = Decisions(kinds, processor, 0)
+    true = encoder.sample(0).encoded
+    drawn = drawing.drawn(true, 0)
+    assert torch.equal(drawn.labels, true.labels)
+    changed = true.input_ids != drawn.input_ids
+    assert changed.any()
+    assert torch.isin(true.input_ids[changed], drawing.kinds[1].ids).all()
+    assert torch.isin(drawn.input_ids[changed], drawing.kinds[1].ids).all()
+
+
+def test_the_tiny_recipe_looks_at_every_frame_and_for_every_mask() -> None:
+    kinds = load_sft_recipe("sft_tiny").decisions
+    followed = {kind.words[0]: kind.followed for kind in kinds if kind.random}
+    assert followed == {" yes": True, " third": False, " thirds": False}
+    processor = load_policy("nano", "cpu", "float32")[1]
+    assert Decisions(kinds, processor, 0).left_out == ()
