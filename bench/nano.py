@@ -21,7 +21,8 @@ import torch
 from vtscot.policy.load import load_policy
 from vtscot.sft.nano.measure import measure
 from vtscot.sft.nano.model import Warmup
-from vtscot.sft.nano.tasks import KINDS, Tasks, draw
+from vtscot.sft.nano.queries import KINDS, draw
+from vtscot.sft.nano.tasks import Tasks
 from vtscot.sft.nano.train import BUDGET
 from vtscot.sft.nano.world import read_shards, write_shard
 

@@ -33,10 +33,12 @@ from vtscot.sft.nano.batch import Batch, collate, patches
 from vtscot.sft.nano.fragments import draw_fragments, draw_said
 from vtscot.sft.nano.model import Warmup
 from vtscot.sft.nano.prompts import sam_pixels
+from vtscot.sft.nano.queries import KINDS, draw
 from vtscot.sft.nano.reading import passages
 from vtscot.sft.nano.settings import NanoSettings, load_settings
-from vtscot.sft.nano.tasks import KINDS, Answer, Example, Tasks, draw
+from vtscot.sft.nano.tasks import Answer, Example, Tasks
 from vtscot.sft.nano.train import make_worlds, train
+from vtscot.sft.nano.wording import lead
 from vtscot.sft.nano.world import Clip
 
 SIZES = TinySettings(hidden=32, layers=2, heads=2, head=16, vision_hidden=16, vision_layers=1, patch=8)
@@ -220,6 +222,34 @@ def test_a_misled_reply_says_what_is_seen_and_the_window_of_the_table_it_reads(
             )
             differ += said != read
     assert differ > 9
+
+
+def test_a_look_says_the_window_again_that_an_earlier_reply_told(clips: list[Clip], processor: PolicyProcessor) -> None:
+    tasks, told, other = Tasks(processor, PRESETS["tiny"]), 0, 0
+    for number in range(12):
+        rng = np.random.default_rng(number)
+        example = tasks.example(clips[0], rng, draw(clips[0], rng, 3, KINDS), look=True, interrupted=True)
+        earlier = re.search(r"there from (\d+) to (\d+)\.", processor.tokenizer.decode(example.head))
+        for answer in example.answers:
+            numbers = [
+                processor.tokenizer.decode([token]).strip()
+                for token, name in zip(answer.ids, answer.names, strict=True)
+                if name == "window"
+            ]
+            shown = [str(frame) for frame, there in zip(example.frames, answer.seen, strict=False) if there]
+            if earlier:
+                assert numbers == ["there", *earlier.groups()]
+                told, other = told + 1, other + (not shown or earlier.groups() != (shown[0], shown[-1]))
+            else:
+                assert numbers == (["there", shown[0], shown[-1]] if shown else ["none"])
+    assert told > 20 and other > 10
+
+
+def test_a_table_is_led_by_a_colour_only_if_the_expression_names_one_that_a_target_wears() -> None:
+    assert lead("the red ring", [{"red"}]) == "The red target:"
+    assert lead("the ring that is not red", [{"blue"}]) == "The target:"
+    assert lead("the two rings", [{"red"}, {"blue"}]) == "The targets:"
+    assert lead("the red ring", []) == "The red target:"
 
 
 def test_numbers_of_a_passage_that_are_learned_have_been_read_in_a_list_before(processor: PolicyProcessor) -> None:

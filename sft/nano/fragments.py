@@ -2,7 +2,8 @@
 
 A base model has read tags, JSON and headings before it is taught a task, and can say again what was said. nano gets the
 same from these fragments. Which comes when is left to chance: that is what the cold start teaches. Those of one reply
-agree (`Said`): a window, a frame of it that shows the target, a tag; so all but the first of them can be copied.
+agree (`Said`): a window, a frame of it that shows the target, and whether it is looked at again or answered, in words
+and tags alike; so all but the first of them can be told from what stands before.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from vtscot.grammar import TITLES
 
 MOST: Final = 3  # fragments at one joint
-ELSEWHERE: Final = 0.25  # share of the windows that end anywhere around the keyframe, not where the target is seen
+ELSEWHERE: Final = 0.6  # share of the windows that end anywhere around the keyframe, not where the target is seen
 _KINDS: Final = ("colour", "size", "number", "place", "time", "shape")
 Rng = np.random.Generator
 
@@ -56,19 +57,17 @@ def _plain() -> tuple[str, ...]:
     return (
         f"<think>{first}",
         *(f" {title}" for title in titles),
-        " I look again to be sure.",
-        " I am sure that it is not here.",
     )
 
 
 def _agreed(said: Said) -> tuple[str, ...]:
     window = f'{{"start": {said.start}, "end": {said.end}, "keyframe": {said.key}}}'
+    again = said.action == "select"
     return (
         f" What counts is {said.kinds}.",
-        f" I look from {said.start} to {said.end}.",
-        f" It is there from {said.start} to {said.end}.",
-        f" I look closer near frame {said.key}.",
-        f" I am sure near frame {said.key}.",
+        f" {'I look' if again else 'It is there'} from {said.start} to {said.end}.",
+        f" {'I look closer' if again else 'I am sure'} near frame {said.key}.",
+        " I look again to be sure." if again else " I am sure that it is not here.",
         *(f"</think><{said.action}><VTG>{window}</VTG><RefSeg>",) * 4,
         f"</RefSeg></{said.action}>",
     )

@@ -17,7 +17,7 @@ from vtscot.policy.tokenizer import VISION_END, VISION_START
 from vtscot.sft.nano.fragments import Rng, draw_fragments, draw_said
 from vtscot.sft.nano.tasks import Tasks, chance_table
 from vtscot.sft.nano.vocabulary import NUMBERS
-from vtscot.sft.nano.wording import Reply, add_table
+from vtscot.sft.nano.wording import Reply, add_table, span_of
 
 FRAMES: Final = (3, 14)  # in a list: at least, less than
 LISTS: Final = 2  # in a passage, at most
@@ -57,7 +57,7 @@ def _frames(rng: Rng) -> list[int]:
 def _about(rng: Rng, frames: Sequence[int], heard: Sequence[bool]) -> str:
     """A table of the frames, and fragments that agree with it."""
     reply, table = Reply(), dict(zip(frames, heard, strict=True))
-    add_table(reply, "The target:", table, table, plural=False)
+    add_table(reply, "The target:", table, span_of(table), plural=False)
     said = draw_said(rng, frames, heard)
     text: str = reply.text + "".join(draw_fragments(rng, said) + draw_fragments(rng, said))
     return text

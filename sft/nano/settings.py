@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from vtscot.policy.settings import TinySettings
 from vtscot.records import Frozen
 from vtscot.settings import file_text, parse_tree, validated
-from vtscot.sft.nano.tasks import KINDS
+from vtscot.sft.nano.queries import KINDS
 
 SHARD: Final = 50  # videos per file
 

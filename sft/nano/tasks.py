@@ -7,7 +7,7 @@ images is different for every expression: the rest of the message, and the reply
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,21 +21,9 @@ from vtscot.policy.tokens import _shown_text
 from vtscot.records import Observation, Selection
 from vtscot.sft.nano.fragments import Said, draw_fragments, draw_said
 from vtscot.sft.nano.vocabulary import NUMBERS
-from vtscot.sft.nano.wording import PLAIN, Reply, Spot, add_place, add_seg, add_table, lead
+from vtscot.sft.nano.wording import PLAIN, Reply, Span, Spot, add_place, add_seg, add_table, lead, span_of
 from vtscot.sft.nano.world import Clip, Query
 
-KINDS: Final = {
-    "appearance": 1.5,
-    "motion": 2.3,
-    "relation": 1.2,
-    "order": 0.8,
-    "change": 0.7,
-    "negation": 1.0,
-    "multiple": 1.6,
-    "none": 1.3,
-}
-"""How often a kind of query is asked: about as often as the demo asks it."""
-PARTLY: Final = (0.1, 0.9)
 INTERRUPTED: Final = 0.5  # share of the joints of a reply that other text stands before
 FRAGMENTS: Final = 0.8  # share of these that are fragments of markup; the others are tokens by chance
 MISPLACED: Final = 0.6  # share of the replies whose place and size are words by chance, which are not learned
@@ -43,6 +31,8 @@ FILLER: Final = 24  # at most so many of these
 MISLED: Final = 0.5  # share of the replies in training that read another table than they are to say
 COPIED: Final = 1.0  # weight of a number in a fragment
 Rng = np.random.Generator
+Tables = tuple[list[bool], list[bool]]
+"""Whether the target is seen in the frames of the strip, and what an answer reads of it."""
 
 
 @dataclass
@@ -65,6 +55,22 @@ class Answer:
     cells: list[npt.NDArray[np.bool_]]  # per image, row by row: tokens that show the target
     seen: list[bool]  # per strip frame
     present: bool  # on the sharp frame
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown of a video in one turn, and where its keyframe lies among the sharp frames."""
+
+    clip: Clip
+    turn: int
+    observation: Observation
+    sharp: int
+    told: Span | None  # the window that an earlier reply said
+
+    @property
+    def frames(self) -> list[int]:
+        """Of the strip, and the sharp one last."""
+        return list(self.observation.indices)
 
 
 @dataclass
@@ -107,35 +113,36 @@ class Tasks:
         decision, and then repeats its first mistake to the end.
         """
         observation = self._window(clip, rng, queries) if look else first_observation(clip.num_frames, self.budget)
-        frames = list(observation.indices)
-        sharp = clip.sharp_at.index(observation.decoded)
-        strip, detail = clip.array("strip"), clip.array("sharp")
-        images = [strip[t] for t in frames[:-1]] + [detail[sharp]]
-        turn = int(look)
-        text = _shown_text(turn, observation, "?", clip.num_frames, self.processor)
+        earlier, told = self._earlier(clip, rng) if interrupted and look else ("", None)
+        view = View(clip, int(look), observation, clip.sharp_at.index(observation.decoded), told)
+        frames = view.frames
+        images = [clip.array("strip")[t] for t in frames[:-1]] + [clip.array("sharp")[view.sharp]]
+        text = _shown_text(view.turn, observation, "?", clip.num_frames, self.processor)
         text = text[: text.rindex(VISION_END) + len(VISION_END)]
         start = text.rindex(f"{MESSAGE_START}user")
         tokens = [self._tokens(image) for image in images]
         parts = text[start:].split(IMAGE)
         expanded = parts[0] + "".join(IMAGE * n + part for n, part in zip(tokens, parts[1:], strict=True))
-        system = "" if turn else text[:start]
-        if interrupted and turn:
-            expanded = self._earlier(clip, rng) + expanded
-        example = Example(clip, self.encode(expanded), self.encode(system), images, frames, sharp, [])
+        system = "" if look else text[:start]
+        example = Example(clip, self.encode(earlier + expanded), self.encode(system), images, frames, view.sharp, [])
         for query, said in queries:
             seen = self._seen(clip, query, frames[:-1])
             heard = chance_table(rng, len(seen)) if rng.random() < misled else seen
             more = rng if interrupted else None
-            example.answers.append(self._answer(clip, observation, turn, query, said, sharp, (seen, heard), more))
+            example.answers.append(self._answer(view, query, said, (seen, heard), more))
         return example
 
-    def _earlier(self, clip: Clip, rng: Rng) -> str:
-        """A table about other frames, by chance: who reads it must still copy and look at what is shown after it."""
+    def _earlier(self, clip: Clip, rng: Rng) -> tuple[str, Span | None]:
+        """A reply about other frames, by chance, and its window, which is to be said again.
+
+        What is shown after it has to be looked at all the same: its table does not tell.
+        """
         strip = first_observation(clip.num_frames, self.budget).indices[:-1]
         seen = dict(zip(strip, chance_table(rng, len(strip)), strict=True))
         reply = Reply()
-        add_table(reply, "The target:", seen, seen, plural=False)
-        return f"{MESSAGE_START}assistant\n{reply.text}{MESSAGE_END}\n"
+        window = span_of(seen)
+        add_table(reply, "The target:", seen, window, plural=False)
+        return f"{MESSAGE_START}assistant\n{reply.text}{MESSAGE_END}\n", window
 
     def pictures(self, clip: Clip, rng: Rng, strips: int) -> Example:
         """Frames at random and one sharp image, with nothing asked: what is in them is known all the same."""
@@ -169,24 +176,11 @@ class Tasks:
         targets = list(query.targets)
         return [bool((clip.array("seen")[targets, frame] > 0).any()) for frame in frames]
 
-    def _answer(
-        self,
-        clip: Clip,
-        observation: Observation,
-        turn: int,
-        query: Query,
-        said: str,
-        sharp: int,
-        tables: tuple[list[bool], list[bool]],
-        rng: Rng | None,
-    ) -> Answer:
-        """`tables`: whether the target is seen in the frames of the strip, and what the answer reads of it."""
-        targets = list(query.targets)
-        frames = list(observation.indices)
-        key = frames[-1]
+    def _answer(self, view: View, query: Query, said: str, tables: Tables, rng: Rng | None) -> Answer:
+        frames = view.frames
         seen, heard = tables
-        reply = self._reply(clip, query, said, frames, tables, sharp, rng)
-        text = _shown_text(turn, observation, said, clip.num_frames, self.processor)
+        reply = self._reply(view, query, said, tables, rng)
+        text = _shown_text(view.turn, view.observation, said, view.clip.num_frames, self.processor)
         text = text[text.rindex(VISION_END) + len(VISION_END) :]
         coded = self.tokenizer(text + reply.text + MESSAGE_END, add_special_tokens=False, return_offsets_mapping=True)
         ids, offsets = coded["input_ids"], coded["offset_mapping"]
@@ -201,10 +195,10 @@ class Tasks:
             if mark.frame is not None:
                 image = len(frames) - 1 if mark.sharp else frames.index(mark.frame)
                 looks.append((inside[0] if mark.name == "seg" else inside[0] - 1, image))
-        cells = self._cells(clip, targets, frames, sharp)
+        cells = self._cells(view, query)
         seg = next(i for i, name in enumerate(names) if name == "seg")
         read = self._as_heard(ids, names, heard)
-        present = self._seen(clip, query, [key])[0]
+        present = self._seen(view.clip, query, frames[-1:])[0]
         answer = Answer(list(ids), read, weights, names, looks, seg, query, said, cells, seen, present)
         place = _after(names, "window") + 1  # the full stop still belongs to the table
         joints = [next(i for i, weight in enumerate(weights) if weight), place, seg, seg + 1]
@@ -256,26 +250,15 @@ class Tasks:
             weights += [0.0] + [COPIED if token in self.numbers else PLAIN for token in tokens[1:]]
         return ids, weights
 
-    def _reply(
-        self,
-        clip: Clip,
-        query: Query,
-        said: str,
-        frames: list[int],
-        tables: tuple[list[bool], list[bool]],
-        sharp: int,
-        rng: Rng | None,
-    ) -> Reply:
-        targets = list(query.targets)
+    def _reply(self, view: View, query: Query, said: str, tables: Tables, rng: Rng | None) -> Reply:
+        clip, frames, targets = view.clip, view.frames, list(query.targets)
         plural = len(targets) > 1
         colours = [set(clip.looks[k]["colours"]) for k in targets]
-        ever = self._seen(clip, query, range(clip.num_frames))
-        first = clip.looks[targets[0]]["colours"][int(np.argmax(ever))] if targets else None
         reply = Reply()
         seen, heard = (dict(zip(frames[:-1], table, strict=True)) for table in tables)
-        add_table(reply, lead(said, colours, first), seen, heard, plural)
+        add_table(reply, lead(said, colours), seen, view.told or span_of(heard), plural)
         key = frames[-1]
-        spots = self._spots(clip, targets, key, sharp)
+        spots = self._spots(view, targets)
         if rng is not None and spots and rng.random() < MISPLACED:
             add_place(reply, key, [_anywhere(spots[0], rng)], plural, learned=False)
         else:
@@ -283,10 +266,11 @@ class Tasks:
         add_seg(reply, key)
         return reply
 
-    def _spots(self, clip: Clip, targets: list[int], key: int, sharp: int) -> list[Spot]:
+    def _spots(self, view: View, targets: list[int]) -> list[Spot]:
+        clip, key = view.clip, view.frames[-1]
         spots = []
         for k in targets:
-            y, x = np.nonzero(clip.array("owners")[sharp] == k + 1)
+            y, x = np.nonzero(clip.array("owners")[view.sharp] == k + 1)
             if clip.array("seen")[k, key] and len(x):
                 side = clip.array("owners").shape[-1]
                 box = (x.min() / side, y.min() / side, (x.max() + 1) / side, (y.max() + 1) / side)
@@ -294,12 +278,13 @@ class Tasks:
                 spots.append(Spot(clip.looks[k]["colours"][key], cx, cy, box[2] - box[0], box[3] - box[1]))
         return spots
 
-    def _cells(self, clip: Clip, targets: list[int], frames: list[int], sharp: int) -> list[npt.NDArray[np.bool_]]:
+    def _cells(self, view: View, query: Query) -> list[npt.NDArray[np.bool_]]:
+        clip, frames, targets = view.clip, view.frames, list(query.targets)
         covered = clip.array("cells")[targets].astype(np.int32).sum(0) if targets else None
         cells = []
         for t in frames[:-1]:
             cells.append(_marked(covered[t]) if covered is not None else np.zeros(clip.array("cells").shape[2:], bool))
-        owners = clip.array("owners")[sharp]
+        owners = clip.array("owners")[view.sharp]
         rows, columns = (side // self.token for side in clip.array("sharp").shape[1:3])
         import cv2
 
@@ -331,45 +316,3 @@ def _marked(share: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Cells that show the target: those with at least half of what the fullest has."""
     most = share.max()
     return np.asarray(share >= max(1, 0.5 * most)) if most > 0 else np.zeros(share.shape, bool)
-
-
-def draw(clip: Clip, rng: Rng, count: int, kinds: Mapping[str, float], mixed: float = 0.0) -> list[tuple[Query, str]]:
-    """`count` expressions of a video: the kind first, then its template, then a claim and one of its wordings.
-
-    `mixed` is the share that must mean objects seen in a part of the video only, where there are any: of the others a
-    table says the same from its first frame to its last, and the words alone often tell which.
-    """
-    everything = _by_kind(clip.queries, kinds)
-    partly = _by_kind([query for query in clip.queries if _partly(clip, query)], kinds) if mixed else {}
-    drawn = []
-    for _ in range(count):
-        groups = partly if partly and rng.random() < mixed else everything
-        names = sorted(groups)
-        shares = np.array([kinds[name] for name in names])
-        of_kind = groups[names[int(rng.choice(len(names), p=shares / shares.sum()))]]
-        group = of_kind[sorted(of_kind)[int(rng.integers(len(of_kind)))]]
-        words = np.array([1.0 + 2 * min(query.words, 2) for query in group])
-        query = group[int(rng.choice(len(group), p=words / words.sum()))]
-        said = query.chosen if query.chosen and rng.random() < 0.5 else query.texts[int(rng.integers(len(query.texts)))]
-        drawn.append((query, said))
-    return drawn
-
-
-def _by_kind(queries: Sequence[Query], kinds: Mapping[str, float]) -> dict[str, dict[str, list[Query]]]:
-    found: dict[str, dict[str, list[Query]]] = {}
-    for query in queries:
-        if kinds.get(query.kind):
-            found.setdefault(query.kind, {}).setdefault(_group(query), []).append(query)
-    return found
-
-
-def _partly(clip: Clip, query: Query) -> bool:
-    """Whether the targets are in view in a tenth to nine tenths of the frames."""
-    if query.targets not in clip.shares:
-        seen = clip.array("seen")[list(query.targets)] > 0
-        clip.shares[query.targets] = float(seen.any(0).mean()) if query.targets else 0.0
-    return bool(PARTLY[0] <= clip.shares[query.targets] <= PARTLY[1])
-
-
-def _group(query: Query) -> str:
-    return query.template if query.kind != "none" or query.template == "absent look" else "none"

@@ -29,11 +29,12 @@ from vtscot.sft.nano.curves import write_curves
 from vtscot.sft.nano.measure import measure
 from vtscot.sft.nano.model import Warmup
 from vtscot.sft.nano.prompts import draw_masks, prompt_step
+from vtscot.sft.nano.queries import KINDS, draw
 from vtscot.sft.nano.reading import passages
 from vtscot.sft.nano.settings import SHARD, Level, NanoSettings
 from vtscot.sft.nano.share import Share
 from vtscot.sft.nano.state import load_state, save_state
-from vtscot.sft.nano.tasks import KINDS, MISLED, Example, Tasks, draw
+from vtscot.sft.nano.tasks import MISLED, Example, Tasks
 from vtscot.sft.nano.vocabulary import nano_tokenizer
 from vtscot.sft.nano.world import Clip, read_shards, write_shard
 

@@ -17,6 +17,7 @@ from vtscot.grammar import SEG
 from vtscot.words.places import PLACES, SIZES
 
 PLAIN: Final = 0.25
+Span = tuple[int, int]
 _WORD: Final = {"cyan": "turquoise"}  # as vtscot.words.colours names its pixels
 
 
@@ -60,28 +61,25 @@ class Spot:
     height: float
 
 
-def lead(expression: str, colours: Sequence[set[str]], first: str | None) -> str:
-    """The opening of a table: `colours` of every target over time, `first` the colour a single one is first seen in."""
+def lead(expression: str, colours: Sequence[set[str]]) -> str:
+    """The opening of a table, with the colour that the expression names if a target wears it.
+
+    `colours` of every target over time; none where nothing is meant.
+    """
     said = [word for word in expression.split() if word in COLOURS]
     worn = set().union(*colours) if colours else set(said)
     colour = next((word for word in said if word in worn), None)
-    if colour is None and len(colours) == 1 and first is not None:
-        colour = _WORD.get(first, first)
     noun = "targets" if len(colours) > 1 else "target"
     return f"The {colour} {noun}:" if colour else f"The {noun}:"
 
 
-def add_table(reply: Reply, opening: str, seen: Mapping[int, bool], heard: Mapping[int, bool], plural: bool) -> None:
-    """`The red target: 0 no, 4 no, 9 yes. It is there from 9 to 9.`: one decision per frame, then the window.
-
-    The decisions are those of `seen`, the window is that of `heard`: what is read where they are to be said.
-    """
+def add_table(reply: Reply, opening: str, seen: Mapping[int, bool], window: Span | None, plural: bool) -> None:
+    """`The red target: 0 no, 4 no, 9 yes. It is there from 9 to 9.`: one decision per frame, then the window."""
     reply.add(opening, "lead", 1.0)
     for place, (frame, there) in enumerate(seen.items()):
         reply.add(f"{',' if place else ''} {frame}")
         reply.add(" yes" if there else " no", "seen", 3.0, frame)
-    shown = [frame for frame, there in heard.items() if there]
-    if not shown:
+    if window is None:
         reply.add(". It is in")
         reply.add(" none", "window", 1.0)
         reply.add(".")
@@ -89,10 +87,16 @@ def add_table(reply: Reply, opening: str, seen: Mapping[int, bool], heard: Mappi
     reply.add(". They are" if plural else ". It is")
     reply.add(" there", "window", 0.5)
     reply.add(" from")
-    reply.add(f" {shown[0]}", "window", 1.0)
+    reply.add(f" {window[0]}", "window", 1.0)
     reply.add(" to")
-    reply.add(f" {shown[-1]}", "window", 1.0)
+    reply.add(f" {window[1]}", "window", 1.0)
     reply.add(".")
+
+
+def span_of(table: Mapping[int, bool]) -> Span | None:
+    """The first and the last frame that a table says yes to."""
+    shown = [frame for frame, there in table.items() if there]
+    return (shown[0], shown[-1]) if shown else None
 
 
 def add_place(reply: Reply, frame: int, spots: Sequence[Spot], plural: bool, learned: bool = True) -> None:
