@@ -143,6 +143,22 @@ def test_the_page_shows_episodes_and_replies(done: tuple[Path, Ended]) -> None:
         assert not browser.errors
 
 
+def test_the_page_shows_a_reply_that_does_not_parse_after_turns_that_do(
+    done: tuple[Path, Ended], speaking_policy_folder: Path, demo_root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done[0], out)
+    broken = [
+        one | {"replies": [*one["replies"], "<think>& so"], "error": "no end", "end": "unparsed"} for one in lines(out)
+    ]
+    assert all(one["episode"] for one in broken)
+    (out / "episodes.jsonl").write_text("".join(json.dumps(one) + "\n" for one in broken))
+    ended = here(*command(speaking_policy_folder, demo_root, out, "--limit", LIMIT, "--resume"))
+    assert ended.code == 0, ended.err
+    page = (out / "scores.html").read_text()
+    assert "does not parse" in page and "&lt;think&gt;&amp; so" in page and "no end" in page
+
+
 def test_killed_and_resumed_gives_the_same_bytes(
     done: tuple[Path, Ended], speaking_policy_folder: Path, demo_root: Path, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from vtscot.evaluation.answers import Answer, Episodes
@@ -52,7 +52,7 @@ def replies_of(episodes: Episodes, query_id: str) -> list[Data]:
     turns = answer.episode.turns if answer.episode is not None else ()
     said = [_turn(number, turn, answer) for number, turn in enumerate(turns)]
     rest = answer.replies[len(turns) :]
-    return [*said, *({"title": "does not parse", "error": answer.error or "", "raw": raw, "steps": []} for raw in rest)]
+    return [*said, *(_reply("does not parse", error=answer.error or "", raw=raw) for raw in rest)]
 
 
 def _about(episodes: Episodes) -> str:
@@ -71,13 +71,16 @@ def _turn(number: int, turn: Turn, answer: Answer) -> Data:
     selection = turn.selection
     shown = answer.episode.observations[number].decoded if answer.episode is not None else 0
     action = "looks again" if turn.action == "select" else "answers"
-    return {
-        "title": f"Turn {number}: {action}",
-        "where": f"frames {selection.start} to {selection.end}, keyframe {selection.keyframe}; mask on frame {shown}",
-        "steps": [(label, getattr(turn.thought, part)) for label, part in _STEPS],
-        "error": "",
-        "raw": "",
-    }
+    return _reply(
+        f"Turn {number}: {action}",
+        where=f"frames {selection.start} to {selection.end}, keyframe {selection.keyframe}; mask on frame {shown}",
+        steps=[(label, getattr(turn.thought, part)) for label, part in _STEPS],
+    )
+
+
+def _reply(title: str, where: str = "", steps: Sequence[tuple[str, str]] = (), error: str = "", raw: str = "") -> Data:
+    """What the page's template reads of a reply, whether it parses or not."""
+    return {"title": title, "where": where, "steps": steps, "error": error, "raw": raw}
 
 
 def _bars(rounds: Mapping[str, int]) -> list[Data]:
