@@ -327,9 +327,8 @@ def test_a_flaky_server_leaves_every_query_accounted_for(world: Path, tmp_path: 
         assert all(one["reason"] and one["detail"] for one in failures(run))
         rounds = 0
         while states(summary)["failed"] and rounds < 8:
-            rounds += (
-                1  # bad answers were paid for: a question that had as many as it may is asked again with a higher limit
-            )
+            rounds += 1
+            # Bad answers were paid for: a question that had as many as it may is asked again with a higher limit alone.
             more = recipe(world, server, "teacher.timeout_s=2", f"teacher.max_answers={3 + rounds}", limit=8)
             summary = build(more, run, only_failed=True)
         assert states(summary)["failed"] == 0
