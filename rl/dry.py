@@ -78,7 +78,7 @@ def shapes(work: Work, recipe: RlRecipe, longest: Trialled, accumulate: int) -> 
         "step": [group.prompts, group.size],
         "batches per process": [accumulate, group.per_device],
         "tokens": [group.per_device, len(encoded)],
-        "completion": [group.per_device, len(completion(encoded)[0])],
+        "completion": [group.per_device, len(completion(encoded, longest.rollout.turns)[0])],
         "sampled": [group.per_device * len(batch.tokens)],
         "image patches": list(batch.inputs["pixel_values"].shape),
         "distinct images": [len(batch.inputs["image_grid_thw"])],

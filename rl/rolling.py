@@ -73,7 +73,8 @@ class Roller:
         """How the tokens of the batch of that name are drawn."""
         digest = hashlib.sha256(f"rollouts/{self.recipe.seed}/{name}".encode()).digest()
         seed = int.from_bytes(digest[:8], "big") >> 1
-        return Sampling(temperature=self.recipe.temperature, top_p=self.recipe.top_p, seed=seed)
+        how = self.recipe
+        return Sampling(temperature=how.temperature, top_p=how.top_p, seed=seed, guided=how.guided)
 
     def _trials(
         self, task: Task, rollouts: Sequence[Rollout], store: FeatureStore, failures: list[tuple[str, str]]

@@ -22,6 +22,7 @@ from vtscot import masks
 from vtscot.policy.batch import distinct_images
 from vtscot.policy.features import FeatureStore
 from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.rolled import RolledTurn
 from vtscot.policy.tokens import Encoded
 from vtscot.tracks import MaskTrack
 
@@ -54,12 +55,13 @@ class Scores:
     connected: Tensor  # () 0, whose gradient goes back through every part that took part
 
 
-def completion(encoded: Encoded) -> tuple[Tensor, Tensor]:
-    """Tokens (W,) after the first prompt, and which of them were sampled (W,) bool."""
+def completion(encoded: Encoded, turns: Sequence[RolledTurn]) -> tuple[Tensor, Tensor]:
+    """Tokens (W,) after the first prompt, and which of them were sampled (W,) bool: those that turns were forced to
+    end with are not."""
     start = encoded.turn_spans[0][0]
     sampled = torch.zeros(len(encoded), dtype=torch.bool)
-    for first, last in encoded.turn_spans:
-        sampled[first:last] = True
+    for (first, last), turn in zip(encoded.turn_spans, turns, strict=True):
+        sampled[first : last - turn.forced] = True
     return encoded.input_ids[start:], sampled[start:]
 
 

@@ -130,7 +130,10 @@ class RlTrainer(PolicyTrainer, GRPOTrainer):  # type: ignore[misc]
         device, pad = self.accelerator.device, self.processor.pad_id
         nothing = torch.tensor([pad]), torch.tensor([False])
         encoded = [None if row is None else row.rollout.encoded(self.processor) for row in rows]
-        said = [nothing if one is None else completion(one) for one in encoded]
+        said = [
+            nothing if row is None or one is None else completion(one, row.rollout.turns)
+            for row, one in zip(rows, encoded, strict=True)
+        ]
         prompts = [nothing[0] if one is None else one.input_ids[: one.turn_spans[0][0]] for one in encoded]
         there = [torch.full_like(ids, row is not None) for (ids, _), row in zip(said, rows, strict=True)]
         stacked = {
@@ -277,7 +280,7 @@ class RlTrainer(PolicyTrainer, GRPOTrainer):  # type: ignore[misc]
         return (inputs["ref_per_token_logps"],) if "ref_per_token_logps" in inputs else ()
 
     def _width(self, item: Trialled) -> int:
-        return len(completion(item.rollout.encoded(self.processor))[0])
+        return len(completion(item.rollout.encoded(self.processor), item.rollout.turns)[0])
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """The weights were loaded when the policy was; see `train`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,19 @@ def test_what_was_sampled_is_what_is_scored(trainer: Any) -> None:
     several = [row for row in rows if len(row.rollout.turns) > 1]
     assert several, "the environment speaks in none of the rollouts"
     assert int(inputs["completion_mask"].sum()) > int(sampled.sum())
+
+
+def test_tags_that_are_not_drawn_are_not_learned_from(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    roller = Roller(trainer.policy, trainer.processor, small(guided=True), trainer.tasks)
+    rows = roller.generation([0, 5], 0).rows
+    turns = [turn for row in rows if row is not None for turn in row.rollout.turns]
+    forced = [trainer.processor.tokenizer.decode(turn.reply_ids[-turn.forced :]) for turn in turns if turn.forced]
+    assert forced and all(re.fullmatch(r"</RefSeg></(select|answer)><\|im_end\|>", text) for text in forced)
+    tensors = trainer._tensors(rows)
+    sampled = (tensors["completion_mask"] * tensors["tool_mask"]).bool()
+    for row, mask, ids in zip(rows, sampled, tensors["completion_ids"], strict=True):
+        drawn = [turn.reply_ids[: len(turn.reply_ids) - turn.forced] for turn in row.rollout.turns]
+        assert torch.equal(ids[mask], torch.cat(drawn))
 
 
 def test_the_masks_of_the_scoring_forward_are_those_of_the_rollout(trainer: Any) -> None:

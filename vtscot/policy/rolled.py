@@ -42,6 +42,7 @@ class RolledTurn:
     iou_score: float | None  # IoU that the decoder expects
     frame: int  # of the video, that the mask is decoded on
     seg_hidden: Tensor | None = None  # (hidden,) that the mask is decoded from
+    forced: int = 0  # tokens at the end of the reply that were not drawn, see `Sampling.guided`
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -258,6 +258,7 @@ class _Roller:
             iou_score=iou_score,
             frame=row.observation.decoded,
             seg_hidden=None if reply.seg_hidden is None else reply.seg_hidden.cpu(),
+            forced=reply.forced,
         )
 
     def _end(self, row: _Row, rolled: RolledTurn, reply: Reply) -> End | None:

@@ -31,6 +31,7 @@ class Reply:
     unread: bool = False  # the last token is not yet in the cache
     told: int = 0  # tokens that `on_text` has been given
     closing: list[int] = field(default_factory=list)  # tokens that end the turn, where these are not to be drawn
+    forced: int = 0  # tokens that were such
 
     @property
     def open(self) -> bool:
@@ -84,6 +85,7 @@ class Writer:
         reply.ids.append(token)
         reply.ended = token == self.processor.message_end_id
         reply.unread = True
+        reply.forced += bool(reply.closing)
         reply.closing = reply.closing[1:]
         if token == self.processor.seg_id and self.sampling.guided:
             reply.closing = self._closing(reply)
