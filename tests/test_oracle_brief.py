@@ -12,6 +12,7 @@ import pytest
 from vtscot.budget import Budget
 from vtscot.grammar import parse_turn, render_thought, render_turn
 from vtscot.index import build_index
+from vtscot.mining.plans import MiningSettings
 from vtscot.recipe import load_recipe
 from vtscot.records import Episode, Thought
 from vtscot.segmenter import open_segmenter
@@ -107,11 +108,29 @@ def test_the_first_look_says_where_the_target_was_seen_and_later_ones_leave_that
             seen = {i for i, yes in table(thought).items() if yes}
             seen |= {case.episode.observations[number].decoded} if "not here" not in thought.spatial else set()
             found = re.search(r"there from (\d+) to (\d+)\. I look", thought.temporal)
-            assert (found is not None) == (number == 0 and bool(seen)), case.task.query.id
-            if found:
-                assert (int(found[1]), int(found[2])) == (min(seen), max(seen))
+            if number or not seen:
+                assert found is None, case.task.query.id
+            else:
+                there = found or re.search(r"there from (\d+) to (\d+)\.$", thought.temporal)
+                assert there is not None and (int(there[1]), int(there[2])) == (min(seen), max(seen))
                 said += 1
     assert said
+
+
+def test_on_shown_frames_an_episode_has_one_window(demo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    source = open_source("demo", demo_root, "train")
+    index = build_index(source, tmp_path_factory.mktemp("index"))
+    mining, teacher = MiningSettings(on_shown=True), open_teacher("oracle", None, "brief")
+    looked = 0
+    for case in cases(source, index, SMALL, seed=0, teacher=teacher, mining=mining):
+        windows = {(turn.selection.start, turn.selection.end) for turn in case.episode.turns}
+        said = [re.findall(r"from (\d+) to (\d+)", thought.temporal) for thought in thoughts(case.episode)]
+        if case.task.target is None:
+            continue
+        looked += len(case.episode.turns) > 1
+        assert {(int(start), int(end)) for found in said for start, end in found} == windows
+        assert len(windows) == 1, case.task.query.id
+    assert looked
 
 
 def test_only_a_colour_that_the_expression_names_leads_a_table(made: list[Case]) -> None:

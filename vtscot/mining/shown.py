@@ -1,10 +1,11 @@
 """Windows and keyframes moved to frames that have been shown by then, for policies that can only name what they saw.
 
 A mined window ends where the annotation says so, which a look at every seventh frame cannot tell: what is learned from
-such numbers is to guess. A look's window is widened to the next frames that were shown; a keyframe goes to the nearest
-one that shows the target, or stays where it is if there is none. The answer keeps the keyframe of the last look, on
-which its mask is decoded, and its window runs from the first to the last frame of the first observation that shows the
-target: what a look at the whole video has told stays what it is, and is said again.
+such numbers is to guess. Here every window runs from the first to the last frame of the first observation that shows
+the target. What a look at the whole video has told is what is looked at more closely, and is said again by the answer:
+an episode has one window, so there is no other that could be copied by mistake. A keyframe goes to the nearest shown
+frame that shows the target, or stays where it is if there is none. The answer keeps the keyframe of the last look, on
+which its mask is decoded.
 """
 
 from __future__ import annotations
@@ -34,12 +35,10 @@ def on_shown(steps: Sequence[Step], score: Floats, fit: float, budget: Budget) -
     for number, step in enumerate(steps):
         shown = np.array(sorted(frames))
         wanted = step.selection.keyframe
-        window: Span | None = int(shown[shown <= step.selection.start][-1]), int(shown[shown >= step.selection.end][0])
-        if number == len(steps) - 1:
-            window = _visible(score, skimmed) or _visible(score, shown)
-            if window and moved:
-                wanted = moved[-1].selection.keyframe
-                window = min(window[0], wanted), max(window[1], wanted)
+        window = _visible(score, skimmed) or _visible(score, shown)
+        if window and moved and number == len(steps) - 1:
+            wanted = moved[-1].selection.keyframe
+            window = min(window[0], wanted), max(window[1], wanted)
         moved.append(_moved(step, window, wanted, shown, score, fit))
         frames.update(look_observation(moved[-1].selection, len(score), budget).indices)
     return tuple(moved)

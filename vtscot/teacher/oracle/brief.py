@@ -1,11 +1,11 @@
 """The brief style: few words in a fixed order, for policies of a million parameters and a cold start of minutes.
 
 Temporal: every low-resolution frame of the observation with yes or no, then from where to where the target is there (in
-the first turn and the last one), and the window of a look. Saying yes or no right after a frame's number makes presence
-one decision per frame, and what is said of the whole video can be read off the answers. Spatial: colour, place
-and size on the decoded frame. Linguistic: of what the words that count speak; the words themselves are not repeated,
-because so small a policy does not learn in minutes to copy whatever it is asked. Action: look or answer, near which
-frame.
+the first turn and the last one), and the window of a look if it is another. Saying yes or no right after a frame's
+number makes presence one decision per frame, and what is said of the whole video can be read off the answers. Spatial:
+colour, place and size on the decoded frame. Linguistic: of what the words that count speak; the words themselves are
+not repeated, because so small a policy does not learn in minutes to copy whatever it is asked. Action: look or answer,
+near which frame.
 
     The red target: 0 no, 4 no, 9 yes, 13 yes, 18 no. It is there from 9 to 13.
     In frame 24 the target is red, a third of the way across, halfway down, a fifth as wide and a quarter as tall.
@@ -57,19 +57,21 @@ def _table(moment: Moment) -> str:
 
 
 def _window(moment: Moment) -> str:
-    """Where the target is there, said of the whole video by its first frames, and the window of a look.
+    """Where the target is there, said of the whole video by its first frames; the window of a look, if it is another.
 
     A query without a target has no window worth a word.
     """
     if moment.absent:
         return "It is in none."
-    start, end = moment.bounds()
-    there = "They are there" if moment.plural else "It is there"
-    if moment.answers:
-        return f"{there} from {start} to {end}."
-    look = f"I look from {start} to {end}."
-    seen = () if moment.turn else moment.scene.trail(moment.shown).seen
-    return f"{there} from {seen[0]} to {seen[-1]}. {look}" if seen else look
+    window = start, end = moment.bounds()
+    seen = moment.scene.trail(moment.shown).seen
+    there = window if moment.answers else (seen[0], seen[-1]) if seen else None
+    sentences = []
+    if there and (there == window or not moment.turn):
+        sentences.append(f"{'They are' if moment.plural else 'It is'} there from {there[0]} to {there[1]}.")
+    if there != window:
+        sentences.append(f"I look from {start} to {end}.")
+    return " ".join(sentences)
 
 
 def _places(moment: Moment) -> str:
