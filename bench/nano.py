@@ -2,7 +2,8 @@
 
 The videos are the first of nano's own seed, which its training keeps for measuring; six expressions of each, drawn as
 in training. The decisions of a table are made greedily, one on the other, and the text between them is given
-(`vtscot.sft.nano.measure`). Beside keyframes and windows stand the best constants.
+(`vtscot.sft.nano.measure`). Beside keyframes and windows stand the best constants. Last, true masks are followed by SAM
+2's memory through the 16 frames of each video that are kept sharp; beside it a mask that stays where it was.
 
     python bench/nano.py [--quick] [--json] [--videos N]
 """
@@ -23,6 +24,7 @@ from vtscot.sft.nano.measure import measure
 from vtscot.sft.nano.model import Warmup
 from vtscot.sft.nano.queries import KINDS, draw
 from vtscot.sft.nano.tasks import Tasks
+from vtscot.sft.nano.tracking import follow
 from vtscot.sft.nano.train import BUDGET
 from vtscot.sft.nano.world import read_shards, write_shard
 
@@ -38,7 +40,7 @@ def figures(videos: int) -> dict[str, float]:
         write_shard(Path(folder) / "0000.bin", range(videos), BUDGET, processor.token_side, side)
         clips = list(read_shards(Path(folder)))
         examples = [tasks.example(clip, rng, draw(clip, rng, QUERIES, KINDS), False) for clip in clips]
-        return measure(Warmup(policy), examples, processor)
+        return measure(Warmup(policy), examples, processor) | follow(policy.sam, clips)
 
 
 def main() -> int:

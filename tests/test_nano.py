@@ -48,6 +48,7 @@ SHORT = NanoSettings.model_validate(
         "videos": 4,
         "held": 2,
         "sam": {"steps": 2, "frames": 2, "prompts": 2},
+        "tracking": {"steps": 2, "sequences": 2, "length": 3},
         "levels": [
             {"name": "vision", "steps": 2, "videos": 0, "pictures": 1},
             {"name": "all", "steps": 2, "videos": 1, "queries": 2, "pictures": 1, "look": 0.5},
@@ -326,7 +327,7 @@ def test_a_short_training_passes_every_level_and_goes_on_after_a_stop(
     assert train(SHORT, parts, lambda _: None) == parts / "nano"
     assert (folder / "model.safetensors").read_bytes() == (parts / "nano" / "model.safetensors").read_bytes()
     rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
-    assert {row["level"] for row in rows} == {"sam", "vision", "all", "reading", "masks"}
+    assert {row["level"] for row in rows} == {"sam", "vision", "all", "reading", "masks", "tracking"}
     assert "measured" in rows[-1]
     assert (whole / "curves.svg").read_text().startswith("<svg")
     policy, _ = load_policy(folder)

@@ -15,18 +15,30 @@ from vtscot.sft.nano.queries import KINDS
 SHARD: Final = 50  # videos per file
 
 
-class SamLevel(Frozen):
-    """Level A: SAM 2 and prompts made from facts. `lr` is held for half of the steps, then falls in a straight line."""
+class Alone(Frozen):
+    """A level of SAM 2 without the rest. `lr` is held for half of the steps, then falls in a straight line."""
 
     steps: int = Field(ge=0)
-    frames: int = Field(default=16, ge=1)
-    prompts: int = Field(default=4, ge=1, description="per frame")
     lr: float = Field(default=1e-3, gt=0)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
         warm = min(1.0, (step + 1) / 60)
         return self.lr * warm * min(1.0, max(0.03, 2 * (1 - step / self.steps)))
+
+
+class SamLevel(Alone):
+    """Level A: SAM 2 and prompts made from facts."""
+
+    frames: int = Field(default=16, ge=1)
+    prompts: int = Field(default=4, ge=1, description="per frame")
+
+
+class TrackLevel(Alone):
+    """The last level: SAM 2's memory follows a mask."""
+
+    sequences: int = Field(default=16, ge=1, description="per step")
+    length: int = Field(default=5, ge=2, description="frames of each, the one with the given mask among them")
 
 
 class Level(Frozen):
@@ -65,6 +77,7 @@ class NanoSettings(Frozen):
     held: int = Field(default=40, ge=1)
     sam: SamLevel
     levels: tuple[Level, ...] = Field(min_length=1)
+    tracking: TrackLevel
     sam_lr: float = Field(default=0.33, gt=0, description="of SAM 2 and the projector in the joint levels: share of lr")
     measure_every: int = Field(default=600, ge=1)
     save_every: int = Field(default=200, ge=1)

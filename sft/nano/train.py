@@ -1,11 +1,12 @@
-"""The training of nano: worlds, tokenizer, level A on SAM 2, then the levels of `pipelines/nano.yaml`.
+"""The training of nano: worlds, tokenizer, level A on SAM 2, the levels of `pipelines/nano.yaml`, SAM 2's memory.
 
 With several processes (`share.py`) every one of them draws such a step, and the steps are averaged.
 
-Folder: `worlds/` (shards), `tokenizer/`, `sam.safetensors`, `state.safetensors` (where it stands, written every
-`save_every` steps), `metrics.jsonl` (every 50 steps, and measured on held-out videos), `curves.svg`, and `nano/`, the
-policy. Whatever is there already is used: a run that was stopped goes on where its state was saved. Every draw
-comes from (seed, level, step, process), so a run that was stopped makes the same policy as one that was not.
+Folder: `worlds/` (shards), `tokenizer/`, `sam.safetensors` (after level A), `state.safetensors` (where it stands,
+written every `save_every` steps), `tracking.safetensors` (SAM 2 with its memory), `metrics.jsonl` (every 50 steps, and
+measured on held-out videos), `curves.svg`, and `nano/`, the policy. Whatever is there already is used: a run that was
+stopped goes on where its state was saved. Every draw comes from (seed, level, step, process), so a run that was stopped
+makes the same policy as one that was not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vtscot.budget import PRESETS
 from vtscot.policy.init import join
@@ -31,10 +33,11 @@ from vtscot.sft.nano.model import Warmup
 from vtscot.sft.nano.prompts import draw_masks, prompt_step
 from vtscot.sft.nano.queries import KINDS, draw
 from vtscot.sft.nano.reading import passages
-from vtscot.sft.nano.settings import SHARD, Level, NanoSettings
+from vtscot.sft.nano.settings import SHARD, Alone, Level, NanoSettings
 from vtscot.sft.nano.share import Share
 from vtscot.sft.nano.state import load_state, save_state
 from vtscot.sft.nano.tasks import MISLED, Example, Tasks
+from vtscot.sft.nano.tracking import awaken, draw_tracks, memory_parts, track_step
 from vtscot.sft.nano.vocabulary import nano_tokenizer
 from vtscot.sft.nano.world import Clip, read_shards, write_shard
 
@@ -67,9 +70,10 @@ def train(settings: NanoSettings, out: Path, say: Say, workers: int = 1, share: 
     held, clips = clips[: settings.held], clips[settings.held :]
     warm = _fresh(settings, processor)
     log = _Log(out / "metrics.jsonl" if share.first else None, say)
-    _level_a(warm, settings, clips, held, out, log, share)
-    run = Run(warm, processor, settings, clips, held, out, log, share)
-    run.go()
+    sam = _Sam(warm, settings, clips, held, out, log, share)
+    sam.prompts()
+    Run(warm, processor, settings, clips, held, out, log, share).go()
+    sam.memory()
     folder = out / "nano"
     if share.first:
         save_nano(warm.policy, processor, folder)
@@ -123,27 +127,53 @@ def _fresh(settings: NanoSettings, processor: PolicyProcessor) -> Warmup:
         return Warmup(join(*parts, processor.seg_id, settings.seed))
 
 
-def _level_a(warm: Warmup, settings: NanoSettings, clips: Any, held: Any, out: Path, log: _Log, share: Share) -> None:
-    """SAM 2 and the prompter, or what an earlier run made of them."""
-    path = out / "sam.safetensors"
-    parts = torch.nn.ModuleDict({"sam": warm.policy.sam, "prompter": warm.prompter})
-    if path.exists():
-        load_state(path, parts, None, [])
-        return
-    optimizer = torch.optim.AdamW(parts.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
-    for step in range(settings.sam.steps):
-        rng = _rng(settings.seed, "sam", step, share.rank)
-        terms = prompt_step(
-            warm.policy, warm.prompter, draw_masks(clips, rng, settings.sam.frames, settings.sam.prompts)
-        )
-        loss = sum(WEIGHTS_SAM[name] * terms[name] for name in WEIGHTS_SAM)
-        _descend(optimizer, settings.sam.rate(step), loss, share)
-        log.add("sam", step, terms)
-    with torch.no_grad():
-        found = prompt_step(warm.policy, warm.prompter, draw_masks(held, _rng(settings.seed, "sam held", 0), 48, 4))
-    log.write({"level": "sam", "step": settings.sam.steps, "measured": {k: float(v) for k, v in found.items()}})
-    if share.first:
-        save_state(path, parts, None, [], {})
+class _Sam:
+    """The levels of SAM 2 without the language model: the first and the last of all."""
+
+    def __init__(
+        self, warm: Warmup, settings: NanoSettings, clips: Any, held: Any, out: Path, log: _Log, share: Share
+    ) -> None:
+        self.warm, self.settings, self.clips, self.held = warm, settings, clips, held
+        self.out, self.log, self.share = out, log, share
+
+    def prompts(self) -> None:
+        """Level A: masks of prompts made from facts."""
+        warm, level = self.warm, self.settings.sam
+        parts = torch.nn.ModuleDict({"sam": warm.policy.sam, "prompter": warm.prompter})
+
+        def terms(clips: Any, rng: np.random.Generator, more: int = 1) -> Any:
+            return prompt_step(warm.policy, warm.prompter, draw_masks(clips, rng, more * level.frames, level.prompts))
+
+        self._train("sam", level, parts, list(parts.parameters()), terms)
+
+    def memory(self) -> None:
+        """Following a mask. What decodes a `[SEG]` has learned all it will, and stays as it is."""
+        sam, level = self.warm.policy.sam.eval(), self.settings.tracking
+
+        def terms(clips: Any, rng: np.random.Generator, more: int = 1) -> Any:
+            return track_step(sam, draw_tracks(clips, rng, more * level.sequences, level.length))
+
+        awaken(sam, torch.Generator().manual_seed(self.settings.seed))
+        with memory_parts(sam) as parts:
+            self._train("tracking", level, sam, parts, terms)
+
+    def _train(self, name: str, level: Alone, whole: torch.nn.Module, parts: list[Any], terms: Any) -> None:
+        """Train `parts` of a `whole`, or take what an earlier run made of it."""
+        path = self.out / f"{name}.safetensors"
+        if path.exists():
+            load_state(path, whole, None, [])
+            return
+        optimizer = torch.optim.AdamW(parts, betas=(0.9, 0.98), weight_decay=0.01)
+        for step in range(level.steps):
+            found = terms(self.clips, _rng(self.settings.seed, name, step, self.share.rank))
+            loss = sum(WEIGHTS_SAM[term] * found[term] for term in WEIGHTS_SAM)
+            _descend(optimizer, level.rate(step), loss, self.share)
+            self.log.add(name, step, found)
+        with torch.no_grad():
+            found = terms(self.held, _rng(self.settings.seed, f"{name} held", 0), 3)
+        self.log.write({"level": name, "step": level.steps, "measured": {k: float(v) for k, v in found.items()}})
+        if self.share.first:
+            save_state(path, whole, None, [], {})
 
 
 def _rng(seed: int, level: str, step: int, rank: int = 0) -> np.random.Generator:

@@ -83,6 +83,7 @@ def tiny_sam(settings: TinySettings) -> Any:
         memory_fuser_embed_dim=width,
         memory_fuser_intermediate_dim=2 * width,
         memory_fuser_num_layers=1,
+        multimask_output_for_tracking=False,  # the mask of a [SEG] is learned; which of three is best is not
     )
     return Sam2VideoModel(config)
 
