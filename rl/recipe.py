@@ -82,7 +82,8 @@ class RlRecipe(Frozen):
     max_new_tokens: int | None = Field(default=None, ge=1)  # instead of the budget's
     temperature: float = Field(default=0.9, gt=0)
     top_p: float = Field(default=0.9, gt=0, le=1)
-    guided: bool = False  # turns end with the tags that they opened, which are not drawn and not learned from
+    guided: bool = False  # turns end with the tags that they opened, which are not drawn and have no advantage
+    closing_loss: float = Field(default=0.1, ge=0)  # weight of the cross-entropy of such tags
     generation: Literal["hf"] = "hf"
     max_steps: int = Field(default=1000, ge=1)
     precision: Literal["bf16", "fp32"] = "bf16"

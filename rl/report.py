@@ -31,6 +31,7 @@ MEANINGS: Final = {
     "entropy": "nats per sampled token",
     "likelihood": "of the rollout's masks: l of the calibration",
     "mask_loss": "BCE + Dice, spatial frames and own frames",
+    "closing_loss": "cross-entropy of the tags that guided turns are closed with",
     "loss": "all terms",
     "grad_norm": "length of the gradient before clipping",
     "lr": "learning rate",

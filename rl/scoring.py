@@ -36,6 +36,7 @@ class Batch:
     inputs: dict[str, Tensor]  # of `Policy.forward`, without what belongs to masks
     tokens: Tensor  # (M,) that were sampled
     places: Tensor  # (M, 2)
+    forced: Tensor  # (C, 2) where turns were closed by tags that were not drawn
     seg_places: Tensor  # (N, 2)
     seg_index: Tensor  # (N + K, 2) row and position: each turn on its own frame, then turns on spatial frames
     frames: tuple[tuple[Any, int], ...]  # (N + K) (frames, index) that each mask is decoded on
@@ -80,6 +81,12 @@ def batch_of(items: Sequence[Trialled], processor: PolicyProcessor, *, spatial: 
                 others.add(item, seg, other, f"spatial/{int(turn)}/{other}")
     starts = torch.tensor([one.turn_spans[0][0] for one in encoded])
     at = torch.tensor([(row, i) for row, one in enumerate(encoded) for a, b in one.turn_spans for i in range(a, b)])
+    forced = [
+        (row, i)
+        for row, (item, one) in enumerate(zip(items, encoded, strict=True))
+        for (_, end), turn in zip(one.turn_spans, item.rollout.turns, strict=True)
+        for i in range(end - turn.forced, end)
+    ]
     ids = _padded([one.input_ids for one in encoded], processor.pad_id)
     index = own.index()
     return Batch(
@@ -91,6 +98,7 @@ def batch_of(items: Sequence[Trialled], processor: PolicyProcessor, *, spatial: 
         },
         tokens=ids[at[:, 0], at[:, 1]],
         places=_columns(at, starts),
+        forced=_columns(torch.tensor(forced, dtype=torch.int64).reshape(-1, 2), starts),
         seg_places=_columns(index, starts),
         seg_index=torch.cat([index, others.index()]),
         frames=(*own.frames, *others.frames),

@@ -243,7 +243,7 @@ class RlTrainer(PolicyTrainer, GRPOTrainer):  # type: ignore[misc]
         loss: Tensor = super()._compute_loss(model, handed)
         if not some or self.accelerator.num_processes > 1:  # processes wait for each other's gradient of every part
             loss = loss + scores.connected
-        return loss + self._mask_loss(scores, batch, some) if some else loss
+        return loss + self._mask_loss(scores, batch, some) + self._closing_loss(scores, batch) if some else loss
 
     def _get_per_token_logps_and_entropies(self, *_: Any, **__: Any) -> tuple[Tensor, Tensor, None]:
         """What the scoring forward of this batch gave."""
@@ -265,6 +265,18 @@ class RlTrainer(PolicyTrainer, GRPOTrainer):  # type: ignore[misc]
         total = own.mean() + (spatial.mean() if len(spatial) else 0.0)
         self._metrics["train"]["mask_loss"].append(float(total.detach()))
         return self.recipe.mask_loss * total / self.current_gradient_accumulation_steps
+
+    def _closing_loss(self, scores: Scores, batch: Batch) -> Tensor | float:
+        """closing_loss * cross-entropy of the tags that guided turns were closed with, its share of a step.
+
+        They are known, so there is nothing to explore; a policy that never had to say them would forget how.
+        """
+        if not self.recipe.closing_loss or not len(batch.forced):
+            return 0.0
+        rows, columns = batch.forced.to(scores.logps.device).T
+        value = -scores.logps[rows, columns].mean()
+        self._metrics["train"]["closing_loss"].append(float(value.detach()))
+        return self.recipe.closing_loss * value / self.current_gradient_accumulation_steps
 
     def guard(self) -> None:
         """Before a step of the optimiser: no step where a gradient is not a number, or nothing was rolled out."""

@@ -109,6 +109,25 @@ def test_tags_that_are_not_drawn_are_not_learned_from(trainer: Any, monkeypatch:
     for row, mask, ids in zip(rows, sampled, tensors["completion_ids"], strict=True):
         drawn = [turn.reply_ids[: len(turn.reply_ids) - turn.forced] for turn in row.rollout.turns]
         assert torch.equal(ids[mask], torch.cat(drawn))
+    batch = batch_of([row for row in rows if row is not None], trainer.processor, spatial=False)
+    told = [tensors["completion_ids"][row, column] for row, column in batch.forced.tolist()]
+    assert told == [token for turn in turns for token in turn.reply_ids[len(turn.reply_ids) - turn.forced :]]
+
+
+def test_tags_that_are_not_drawn_are_not_forgotten(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    roller = Roller(trainer.policy, trainer.processor, small(guided=True), trainer.tasks)
+    monkeypatch.setattr(trainer, "generation", roller.generation([0, 5], 0))
+    batch = batch_of(list(trainer.generation.rows), trainer.processor, spatial=False)
+    scores = trainer._scores(trainer.model, batch, (len(trainer.generation.rows), 2000))
+    said = torch.stack([scores.logps[row, column] for row, column in batch.forced.tolist()])
+    changed(trainer, monkeypatch, guided=True, closing_loss=0.5)
+    torch.testing.assert_close(trainer._closing_loss(scores, batch), -0.5 * said.mean())
+    found = {}
+    for weight in (0.0, 0.5):
+        changed(trainer, monkeypatch, guided=True, closing_loss=weight, calibration={"weight": 0.0}, mask_loss=0.0)
+        loss = trainer._compute_loss(trainer.model, inputs_of(trainer, spread=False))
+        found[weight] = float(loss.detach())
+    assert found[0.5] - found[0.0] == pytest.approx(-0.5 * float(said.detach().mean()), abs=1e-5)
 
 
 def test_the_masks_of_the_scoring_forward_are_those_of_the_rollout(trainer: Any) -> None:
