@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vtscot.budget import PRESETS
 from vtscot.policy.init import join
