@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from transformers import Qwen3VLForConditionalGeneration
+from trl.import_utils import is_vllm_available
+
 from vtscot.errors import PolicyError, UsageError
 from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.tokens import encode_reply
@@ -35,6 +38,19 @@ def check_length(policy: Any, processor: PolicyProcessor, recipe: RlRecipe) -> N
             f"a reply may have {given} tokens, but the model's window has {window}, prompt and all;"
             " lower it by --set max_new_tokens="
         )
+
+
+def check_generation(policy: Any, recipe: RlRecipe) -> None:
+    """UsageError where vLLM is to write but is not installed, or does not know the policy's language model."""
+    if recipe.generation == "hf":
+        return
+    if not is_vllm_available():
+        raise UsageError(
+            "the recipe says generation: vllm, but vLLM is not installed: docs/training.md says how;"
+            " --set generation=hf needs nothing more"
+        )
+    if not isinstance(policy.vlm, Qwen3VLForConditionalGeneration):
+        raise UsageError(f"generation: vllm knows Qwen3-VL, not {type(policy.vlm).__name__}; take --set generation=hf")
 
 
 def probe(policy: Any, processor: PolicyProcessor, recipe: RlRecipe, tasks: Tasks, name: str) -> Generation:

@@ -63,6 +63,14 @@ class GroupSettings(Frozen):
     rolled: int = Field(default=16, ge=1)  # rollouts that go on together
 
 
+class VllmSettings(Frozen):
+    """Of the engine that writes with `generation: vllm`: share of the GPU's memory that it may have, weights and cache,
+    and most tokens of an episode, prompts and replies."""
+
+    memory: float = Field(default=0.3, gt=0, le=1)
+    window: int = Field(default=8192, ge=1)
+
+
 class RlRecipe(Frozen):
     """A resolved recipe: one reinforcement stage, said completely."""
 
@@ -84,7 +92,8 @@ class RlRecipe(Frozen):
     top_p: float = Field(default=0.9, gt=0, le=1)
     guided: bool = False  # turns end with the tags that they opened, which are not drawn and have no advantage
     closing_loss: float = Field(default=0.1, ge=0)  # weight of the cross-entropy of such tags
-    generation: Literal["hf"] = "hf"
+    generation: Literal["hf", "vllm"] = "hf"  # who writes the replies: the policy with its own cache, or vLLM
+    vllm: VllmSettings = VllmSettings()
     max_steps: int = Field(default=1000, ge=1)
     precision: Literal["bf16", "fp32"] = "bf16"
     gradient_checkpointing: bool = True

@@ -7,9 +7,9 @@ every machine, for any number of processes, and after a resume.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from vtscot.errors import VtscotError
 from vtscot.policy.cache import Counters
@@ -17,8 +17,10 @@ from vtscot.policy.features import FeatureStore
 from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.rollout import Ask, Rollout, roll
 from vtscot.policy.sampling import Sampling
+from vtscot.policy.scribe import Engine
 
 from .advantages import sound
+from .masking import with_masks
 from .queries import Task, Tasks
 from .recipe import RlRecipe
 from .trials import Trialled, trial
@@ -34,11 +36,26 @@ class Generation:
     failures: tuple[tuple[str, str], ...] = ()
 
 
-class Roller:
-    """Rolls out groups with one policy, whatever it has learned in the meantime."""
+class LearningEngine(Engine, Protocol):
+    """An engine that is given the policy's weights."""
 
-    def __init__(self, policy: Any, processor: PolicyProcessor, recipe: RlRecipe, tasks: Tasks) -> None:
+    def learn(self, sampling: Sampling) -> None:
+        """Take them as they are now, and draw what is written from now on in this way."""
+
+
+class Roller:
+    """Rolls out groups with one policy, whatever it has learned in the meantime. An `engine` writes instead of it."""
+
+    def __init__(
+        self,
+        policy: Any,
+        processor: PolicyProcessor,
+        recipe: RlRecipe,
+        tasks: Tasks,
+        engine: LearningEngine | None = None,
+    ) -> None:
         self.policy, self.processor, self.recipe, self.tasks = policy, processor, recipe, tasks
+        self.engine = engine
 
     def store(self) -> FeatureStore:
         """Features of images and frames: of one batch only, because the vision tower learns."""
@@ -50,17 +67,23 @@ class Roller:
         tasks = [self.tasks[number] for number in numbers]
         asks = [Ask(task.query.id, task.query.expression, task.frames) for task in tasks]
         store, failures = self.store(), list[tuple[str, str]]()
-        rollouts = roll(
+        sampling = self.sampling(name)
+        if self.engine is not None:
+            self.engine.learn(sampling)
+        rollouts: Iterable[Rollout] = roll(
             self.policy,
             self.processor,
             asks,
             self.recipe.rollout_budget,
-            self.sampling(name),
+            sampling,
             samples=size,
             batch_size=self.recipe.group.rolled,
             on_error=lambda ask, error: failures.append((ask.query_id, str(error))),
             store=store,
+            engine=self.engine,
         )
+        if self.engine is not None:
+            rollouts = with_masks(list(rollouts), store, sampling.temperature, self.recipe.group.per_device)
         place = {id(ask): i for i, ask in enumerate(asks)}
         rows: list[Trialled | None] = [None] * (len(asks) * size)
         found = [(place[id(rollout.ask)], rollout) for rollout in rollouts]

@@ -69,8 +69,6 @@ def completion(encoded: Encoded, turns: Sequence[RolledTurn]) -> tuple[Tensor, T
 def batch_of(items: Sequence[Trialled], processor: PolicyProcessor, *, spatial: bool) -> Batch:
     """Rollouts as one batch; with `spatial`, every turn's mask on the spatial frames of turn 0 as well."""
     encoded = [item.rollout.encoded(processor) for item in items]
-    images = {"pixel_values": torch.cat([e.pixel_values for e in encoded])}
-    images["image_grid_thw"] = torch.cat([e.image_grid_thw for e in encoded])
     own = _Masks()
     others = _Masks()
     for row, (item, one) in enumerate(zip(items, encoded, strict=True)):
@@ -80,23 +78,17 @@ def batch_of(items: Sequence[Trialled], processor: PolicyProcessor, *, spatial: 
             for other in item.spatial if spatial else ():
                 others.add(item, seg, other, f"spatial/{int(turn)}/{other}")
     starts = torch.tensor([one.turn_spans[0][0] for one in encoded])
-    at = torch.tensor([(row, i) for row, one in enumerate(encoded) for a, b in one.turn_spans for i in range(a, b)])
+    inputs, at = read(encoded, processor)
     forced = [
         (row, i)
         for row, (item, one) in enumerate(zip(items, encoded, strict=True))
         for (_, end), turn in zip(one.turn_spans, item.rollout.turns, strict=True)
         for i in range(end - turn.forced, end)
     ]
-    ids = _padded([one.input_ids for one in encoded], processor.pad_id)
     index = own.index()
     return Batch(
-        inputs={
-            "input_ids": ids,
-            "mm_token_type_ids": _padded([one.mm_token_type_ids for one in encoded], 0),
-            "logits_index": at - torch.tensor([0, 1]),
-            **distinct_images(images),
-        },
-        tokens=ids[at[:, 0], at[:, 1]],
+        inputs=inputs,
+        tokens=inputs["input_ids"][at[:, 0], at[:, 1]],
         places=_columns(at, starts),
         forced=_columns(torch.tensor(forced, dtype=torch.int64).reshape(-1, 2), starts),
         seg_places=_columns(index, starts),
@@ -106,6 +98,20 @@ def batch_of(items: Sequence[Trialled], processor: PolicyProcessor, *, spatial: 
         names=(*own.names, *others.names),
         rolled=_rolled(items),
     )
+
+
+def read(encoded: Sequence[Encoded], processor: PolicyProcessor) -> tuple[dict[str, Tensor], Tensor]:
+    """What `Policy.forward` takes to read rollouts, and the places (M, 2) of what was replied: row and position."""
+    at = torch.tensor([(row, i) for row, one in enumerate(encoded) for a, b in one.turn_spans for i in range(a, b)])
+    images = {"pixel_values": torch.cat([one.pixel_values for one in encoded])}
+    images["image_grid_thw"] = torch.cat([one.image_grid_thw for one in encoded])
+    inputs = {
+        "input_ids": _padded([one.input_ids for one in encoded], processor.pad_id),
+        "mm_token_type_ids": _padded([one.mm_token_type_ids for one in encoded], 0),
+        "logits_index": at - torch.tensor([0, 1]),
+        **distinct_images(images),
+    }
+    return inputs, at
 
 
 def forward(
@@ -129,8 +135,7 @@ def forward(
     if store is not None and len(batch.seg_index):
         inputs |= _mask_inputs(batch, store, encode=encode)
     output = model(**inputs)
-    logits = output.logits.float() / temperature
-    said = logits.masked_fill(barred.to(device), -torch.inf).log_softmax(-1)
+    said = log_probabilities(output.logits, barred, temperature)
     values = said.gather(-1, batch.tokens.to(device)[:, None])[:, 0]
     none = values.new_zeros(0)
     outputs = (values, output.mask_logits, output.iou_scores, output.object_scores)
@@ -141,6 +146,11 @@ def forward(
         object_scores=none if output.object_scores is None else output.object_scores,
         connected=torch.stack([0.0 * found.sum().float() for found in outputs if found is not None]).sum(),
     )
+
+
+def log_probabilities(logits: Tensor, barred: Tensor, temperature: float) -> Tensor:
+    """(M, V) of sampling: -inf where `barred` (V,)."""
+    return (logits.float() / temperature).masked_fill(barred.to(logits.device), -torch.inf).log_softmax(-1)
 
 
 def true_masks(batch: Batch, side: int) -> Tensor:

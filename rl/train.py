@@ -36,7 +36,7 @@ from vtscot.training.place import Place
 from vtscot.training.stage import announce, arguments_of, begin, counts_of, end, take_steps
 
 from .callbacks import Guard, named, spoken
-from .checks import check_length, probe
+from .checks import check_generation, check_length, probe
 from .order import Order
 from .pages import Pages
 from .queries import Tasks, open_tasks
@@ -145,6 +145,7 @@ def prepare(
     """Load everything and look whether it fits together; `begun_from` is the checkpoint that is gone on from."""
     policy, processor = load_policy(begun_from or model, "cpu", "float32")
     check_length(policy, processor, recipe)
+    check_generation(policy, recipe)
     if begun_from is None:
         merge_lora(policy)  # adapters of the cold start: those of this stage begin with nothing learned
     parts = trainable(policy, recipe.trainable, seed=recipe.seed)

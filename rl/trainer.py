@@ -28,6 +28,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from vtscot.errors import PolicyError
 from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.writing import barred_tokens
 from vtscot.training.losses import mask_losses, point_generator
 from vtscot.training.settings import LossSettings
 from vtscot.training.trainer import PolicyTrainer
@@ -38,7 +39,7 @@ from .figures import figures_of, gathered
 from .order import Order
 from .queries import Tasks
 from .recipe import RlRecipe
-from .rolling import Generation, Roller
+from .rolling import Generation, LearningEngine, Roller
 from .scoring import Batch, Scores, batch_of, completion, forward, true_masks
 from .trials import Trialled
 
@@ -83,15 +84,22 @@ class RlTrainer(PolicyTrainer, GRPOTrainer):  # type: ignore[misc]
         self.reference = None if reference is None else reference.to(self.accelerator.device)
         self.spare, self.on_generation = spare, on_generation
         self.save_processor = processor.save_pretrained
-        self.roller = Roller(policy, processor, recipe, tasks)
+        self.roller = Roller(policy, processor, recipe, tasks, self._engine())
         self.generation = Generation((), recipe.group.size, self.roller.store())
         self.nothing = False  # no process has a rollout: the step is skipped
-        self.barred = torch.zeros(policy.vlm.lm_head.weight.shape[0], dtype=torch.bool)
-        self.barred[list(processor.unsampled_ids)] = True
+        self.barred = barred_tokens(policy, processor)
         self._encodes = any(p.requires_grad for p in policy.sam.vision_encoder.parameters())
         self._step: int = 0  # batches so far, as TRL counts them
         self._counted = False
         self._handed: tuple[Tensor, Tensor] | None = None
+
+    def _engine(self) -> LearningEngine | None:
+        """Who writes the replies, where it is not the policy."""
+        if self.recipe.generation == "hf":
+            return None
+        from .vllm import VllmEngine
+
+        return VllmEngine(self.policy, self.processor, self.recipe, self.accelerator)
 
     def _get_train_sampler(self, dataset: Any = None) -> Order:
         """Every batch of rollouts has its queries in the order of `Order`, repeated as TRL expects it."""

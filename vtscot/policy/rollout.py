@@ -27,9 +27,10 @@ from vtscot.policy.features import FeatureStore, Shown
 from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.rolled import Ask, End, RolledTurn, Rollout
 from vtscot.policy.sampling import Sampling, turn_seed
+from vtscot.policy.scribe import CacheScribe, Engine, EngineScribe, Scribe
 from vtscot.policy.sharing import read_prompts
 from vtscot.policy.tokens import Piece, encode_next, encode_prompt
-from vtscot.policy.writing import Reply, Writer
+from vtscot.policy.writing import Reply, Writer, reply_text
 from vtscot.records import Observation, Selection, Turn
 
 __all__ = ["Ask", "Counters", "End", "RolledTurn", "Rollout", "roll"]
@@ -51,17 +52,21 @@ def roll(
     on_error: OnError | None = None,
     counters: Counters | None = None,
     store: FeatureStore | None = None,
+    engine: Engine | None = None,
 ) -> Iterator[Rollout]:
     """`samples` rollouts of every ask, in order of asks, then samples; `batch_size` rows go on together.
 
     `on_text` gets query id, turn and new text of every query's first sample as it is written. An ask that cannot be
     shown (a broken frame, a special token in the expression) raises its error, or goes to `on_error`, where that is
     given, and has no rollout. A `store` of this policy, where it is given, keeps the features for whoever goes on
-    with them, and counts. The policy works in evaluation mode and without gradient, and is left as it was.
+    with them, and counts. An `engine`, where it is given, writes the replies instead of the policy; its rollouts have
+    no masks and no log-probabilities. The policy works in evaluation mode and without gradient, and is left as it was.
     """
     if samples < 1 or batch_size < 1:
         raise UsageError(f"{samples} samples in batches of {batch_size}: both must be 1 or more")
-    roller = _Roller(policy, processor, budget, sampling, samples, batch_size, on_text, on_error, counters, store)
+    roller = _Roller(
+        policy, processor, budget, sampling, samples, batch_size, on_text, on_error, counters, store, engine
+    )
     return roller.roll(iter(asks))
 
 
@@ -103,7 +108,8 @@ class _Roller:
         on_text: OnText | None,
         on_error: OnError | None,
         counters: Counters | None,
-        store: FeatureStore | None = None,
+        store: FeatureStore | None,
+        engine: Engine | None,
     ) -> None:
         self.policy, self.processor, self.budget, self.sampling = policy, processor, budget, sampling
         self.samples, self.batch_size = samples, batch_size
@@ -111,7 +117,10 @@ class _Roller:
         self.features = store or FeatureStore(policy, processor, Counters() if counters is None else counters)
         self.counters = self.features.counters if counters is None else counters
         self.writer = Writer(policy, processor, sampling)
+        self.engine = engine
         self.window = int(policy.config.get_text_config().max_position_embeddings)
+        if engine is not None:
+            self.window = min(self.window, engine.window)
         self._seen: dict[tuple[int, int, Observation], tuple[Piece, Shown]] = {}  # of the asks at work, by turn
 
     def roll(self, asks: Iterator[Ask]) -> Iterator[Rollout]:
@@ -128,21 +137,30 @@ class _Roller:
         rows = {i: [replace(row, sample=sample) for sample in range(self.samples)] for i, row in enumerate(firsts)}
         going = [i for i, row in enumerate(firsts) if row.going]
         if going:
-            empty = Context(self.policy, self.processor.pad_id, 1, self.counters)
-            prompts, hidden = read_prompts(empty, self._slices([firsts[i] for i in going]))
-            for start in range(0, self.samples, self.batch_size):
-                some = range(self.samples)[start : start + self.batch_size]
-                wider = hidden.repeat_interleave(len(some), 0)
-                self._go_on(prompts.repeat(len(some)), wider, [rows[i][sample] for i in going for sample in some])
+            slices = self._slices([firsts[i] for i in going])
+            for some, scribe in self._scribes(slices):
+                self._go_on(scribe, [rows[i][sample] for i in going for sample in some])
         done = [row for i in range(len(asks)) for row in rows[i]]
         self.counters.too_long += sum(row.end == "too-long" for row in done)
         return done
 
-    def _go_on(self, context: Context, hidden: Tensor, rows: Sequence[_Row]) -> None:
+    def _scribes(self, prompts: Sequence[Slice]) -> Iterator[tuple[range, Scribe]]:
+        """Samples that go on together, and who writes for them: every prompt is widened over the samples."""
+        parts = [range(self.samples)[i : i + self.batch_size] for i in range(0, self.samples, self.batch_size)]
+        if self.engine is not None:
+            for some in parts:
+                yield some, EngineScribe(self.engine, [part for part in prompts for _ in some], self.counters)
+            return
+        empty = Context(self.policy, self.processor.pad_id, 1, self.counters)
+        context, hidden = read_prompts(empty, prompts)
+        for some in parts:
+            yield some, CacheScribe(self.writer, context.repeat(len(some)), hidden.repeat_interleave(len(some), 0))
+
+    def _go_on(self, scribe: Scribe, rows: Sequence[_Row]) -> None:
         """Write and look, turn by turn, until every row has come to its end."""
         while True:
             replies = [self._reply(row) for row in rows]
-            self.writer.write(context, hidden, replies)
+            scribe.write(replies)
             self._close(rows, replies)
             for row in rows:
                 self._look(row)
@@ -150,8 +168,7 @@ class _Roller:
             if not index:
                 return
             rows = [rows[i] for i in index]
-            context.select(index)
-            hidden = context.extend(self._slices(rows))
+            scribe.go_on(index, self._slices(rows))
 
     def _start(self, ask: Ask) -> _Row:
         row = _Row(ask, 0, _NOTHING, Shown((), ()), (), 0)
@@ -244,7 +261,7 @@ class _Roller:
     def _rolled(
         self, row: _Row, reply: Reply, mask: Tensor | None, object_score: float | None, iou_score: float | None
     ) -> RolledTurn:
-        text = self.writer.text(reply.ids)
+        text = reply_text(reply.ids, self.processor)
         turn, error = _parsed(text, len(row.ask.frames))
         return RolledTurn(
             observation=row.observation,

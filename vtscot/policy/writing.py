@@ -39,18 +39,36 @@ class Reply:
         return not self.ended and len(self.ids) < self.limit
 
 
+def reply_text(ids: Sequence[int], processor: PolicyProcessor) -> str:
+    """The text of a reply, without its end-of-message token."""
+    kept = [i for i in ids if i != processor.message_end_id]
+    decoded: str = processor.tokenizer.decode(kept, skip_special_tokens=False)
+    return decoded
+
+
+def closing_ids(ids: Sequence[int], processor: PolicyProcessor) -> list[int]:
+    """The tokens of the open tags' ends and of the message's, where a reply has come to its mask; else none."""
+    tags = closing(reply_text(ids, processor))
+    if tags is None:
+        return []
+    encoded: list[int] = processor.tokenizer.encode(tags, add_special_tokens=False)
+    return [*encoded, processor.message_end_id]
+
+
+def barred_tokens(policy: Any, processor: PolicyProcessor) -> Tensor:
+    """(V,) bool: special tokens that no reply holds, and rows of the matrix behind the last token."""
+    barred = torch.zeros(policy.get_output_embeddings().weight.shape[0], dtype=torch.bool)
+    barred[list(processor.unsampled_ids)] = True
+    barred[len(processor.tokenizer) :] = True
+    return barred
+
+
 class Writer:
     """Writes replies with one policy and one way of sampling."""
 
     def __init__(self, policy: Any, processor: PolicyProcessor, sampling: Sampling) -> None:
         self.policy, self.processor, self.sampling = policy, processor, sampling
         self.barred = self._barred()  # (V,) -inf where a token must not be sampled
-
-    def text(self, ids: Sequence[int]) -> str:
-        """The text of a reply, without its end-of-message token."""
-        kept = [i for i in ids if i != self.processor.message_end_id]
-        decoded: str = self.processor.tokenizer.decode(kept, skip_special_tokens=False)
-        return decoded
 
     def write(self, context: Context, hidden: Tensor, replies: Sequence[Reply]) -> None:
         """Fill `replies`, one per row of `context`, whose last hidden states are `hidden` (B, hidden).
@@ -88,17 +106,9 @@ class Writer:
         reply.forced += bool(reply.closing)
         reply.closing = reply.closing[1:]
         if token == self.processor.seg_id and self.sampling.guided:
-            reply.closing = self._closing(reply)
+            reply.closing = closing_ids(reply.ids, self.processor)
         self._tell(reply)
         return reply.open or token == self.processor.seg_id
-
-    def _closing(self, reply: Reply) -> list[int]:
-        """The tokens of the open tags' ends and of the message's, where the reply has come to its mask."""
-        tags = closing(self.text(reply.ids))
-        if tags is None:
-            return []
-        encoded: list[int] = self.processor.tokenizer.encode(tags, add_special_tokens=False)
-        return [*encoded, self.processor.message_end_id]
 
     def _closed(self, logits: Tensor, replies: Sequence[Reply]) -> Tensor:
         """`logits` (B, V) where nothing but the next token of what closes a turn can be drawn."""
@@ -117,7 +127,7 @@ class Writer:
         """Give `on_text` what is new, in whole characters."""
         if reply.on_text is None:
             return
-        text = self.text(reply.ids[reply.told :])
+        text = reply_text(reply.ids[reply.told :], self.processor)
         if text and not (reply.open and text.endswith(_HALF)):
             reply.on_text(text)
             reply.told = len(reply.ids)
@@ -135,8 +145,6 @@ class Writer:
         return logits
 
     def _barred(self) -> Tensor:
-        """Special tokens that no reply holds, and rows of the matrix behind the last token."""
-        barred = torch.zeros(self.policy.get_output_embeddings().weight.shape[0])
-        barred[list(self.processor.unsampled_ids)] = -torch.inf
-        barred[len(self.processor.tokenizer) :] = -torch.inf
-        return barred.to(self.policy.device)
+        """(V,) what is added to the logits: -inf where a token must not be sampled."""
+        barred = barred_tokens(self.policy, self.processor)
+        return torch.zeros(len(barred)).masked_fill(barred, -torch.inf).to(self.policy.device)

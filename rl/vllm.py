@@ -1,0 +1,208 @@
+"""Replies written by vLLM, inside the training process, through TRL's generation (`generation: vllm`).
+
+TRL starts the engine and hands it the weights before every batch of rollouts. What is ours: every reply has a seed of
+its own, and images go in as the features that the policy's vision tower made, so that the engine needs no tower and a
+distinct frame is encoded once. vLLM keeps what prompts have in common itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor
+from transformers import Qwen3VLProcessor
+from trl.generation import vllm_generation
+
+from vtscot.errors import PolicyError
+from vtscot.policy.cache import Counters, ImageFeatures, Slice
+from vtscot.policy.processor import PolicyProcessor
+from vtscot.policy.sampling import Sampling
+from vtscot.policy.writing import Reply, barred_tokens, closing_ids
+
+from .recipe import RlRecipe
+
+BARRED: Final = -100.0  # added to the logit of a token that must not be sampled: the most that vLLM takes
+
+
+class VllmEngine:
+    """A vLLM engine with the weights of `policy` as they were at the last `learn()`; see `scribe.Engine`."""
+
+    def __init__(self, policy: Any, processor: PolicyProcessor, recipe: RlRecipe, accelerator: Any) -> None:
+        self.processor, self.window = processor, recipe.vllm.window
+        self.scratch = tempfile.TemporaryDirectory(prefix="vtscot-vllm-")
+        write_model(policy, processor, Path(self.scratch.name))
+        with _llm_takes(
+            dtype="bfloat16" if recipe.precision == "bf16" else "float32",
+            load_format="dummy",  # weights come from the policy
+            enable_mm_embeds=True,
+            skip_mm_profiling=True,  # what it would measure is the vision tower, which is never called
+            limit_mm_per_prompt={"image": _most_images(recipe), "video": 0},
+            enforce_eager=policy.device.type == "cpu",  # nothing to gain from compiling there
+        ):
+            self.generation = Colocated(
+                policy.vlm,
+                accelerator,
+                processor,
+                place=self.scratch.name,
+                gpu_memory_utilization=recipe.vllm.memory,
+                max_model_length=self.window,
+                max_num_seqs=recipe.group.rolled,
+            )
+        self.barred = barred_tokens(policy, processor).nonzero().flatten().tolist()
+        self.sampling = Sampling()
+        self._learned = 0
+        self._images: dict[int, tuple[int, ImageFeatures]] = {}  # by their ids, which are theirs while they are kept
+
+    def learn(self, sampling: Sampling) -> None:
+        """Take the policy's weights as they are now; replies from now on are drawn as `sampling` says."""
+        self.generation.sync_weights()
+        self.sampling = sampling
+        self._learned += 1
+        self._images.clear()
+
+    def write(self, prompts: Sequence[Slice], replies: Sequence[Reply], counters: Counters) -> None:
+        """Fill the ids of `replies`. A guided reply is closed at its mask, or goes on where it cannot be."""
+        open_ones = list(zip(prompts, replies, strict=True))
+        while open_ones:
+            texts = [self._prompt(prompt, reply) for prompt, reply in open_ones]
+            settings = [self._parameters(reply) for _, reply in open_ones]
+            outputs = self.generation.llm.generate(texts, settings, use_tqdm=False)
+            for (prompt, reply), output in zip(open_ones, outputs, strict=True):
+                self._check(prompt, reply, output)
+                self._take(reply, list(output.outputs[0].token_ids))
+                counters.generated_tokens += len(output.outputs[0].token_ids)
+                counters.prefilled_tokens += len(output.prompt_token_ids) - (output.num_cached_tokens or 0)
+            open_ones = [(prompt, reply) for prompt, reply in open_ones if reply.open]
+
+    def _prompt(self, prompt: Slice, reply: Reply) -> dict[str, Any]:
+        """One image token for each image: vLLM makes as many of it as there are features."""
+        ids, image = prompt.input_ids, self.processor.image_token_id
+        first = torch.ones_like(ids, dtype=torch.bool)
+        first[1:] = (ids[1:] != image) | (ids[:-1] != image)
+        features = torch.cat([torch.cat([seen.pooled, *seen.deep], -1) for seen in prompt.images])
+        images = {"image_embeds": features.cpu(), "image_grid_thw": prompt.image_grid_thw.cpu()}
+        return {
+            "prompt_token_ids": [*ids[first].tolist(), *reply.ids],
+            "multi_modal_data": {"image": images},
+            "multi_modal_uuids": {"image": [self._name(seen, place) for place, seen in enumerate(prompt.images)]},
+        }
+
+    def _name(self, image: ImageFeatures, place: int) -> str:
+        """What vLLM knows an image by: other weights make another of it, and it may not stand twice in one prompt."""
+        number, _ = self._images.setdefault(id(image), (len(self._images), image))
+        return f"{self._learned}/{number}/{place}"
+
+    def _parameters(self, reply: Reply) -> Any:
+        ends = [self.processor.message_end_id, *([self.processor.seg_id] if self.sampling.guided else [])]
+        return vllm_generation.SamplingParams(
+            temperature=self.sampling.temperature,
+            top_p=self.sampling.top_p,
+            seed=reply.seed + len(reply.ids),  # a reply that goes on does not draw the same numbers again
+            max_tokens=reply.limit - len(reply.ids),
+            stop_token_ids=ends,
+            logit_bias=dict.fromkeys(self.barred, BARRED),
+            detokenize=False,
+        )
+
+    def _check(self, prompt: Slice, reply: Reply, output: Any) -> None:
+        """PolicyError unless the engine has read what it was given, token for token, and said something."""
+        read = [*prompt.input_ids.tolist(), *reply.ids]
+        if output.prompt_token_ids != read:
+            raise PolicyError(f"vLLM has read {len(output.prompt_token_ids)} tokens of a prompt of {len(read)}")
+        if not output.outputs[0].token_ids:
+            raise PolicyError(f"vLLM has ended a reply without a token: {output.outputs[0].finish_reason}")
+
+    def _take(self, reply: Reply, ids: Sequence[int]) -> None:
+        reply.ids.extend(ids)
+        if self.sampling.guided and ids[-1] == self.processor.seg_id:
+            forced = closing_ids(reply.ids, self.processor)[: reply.limit - len(reply.ids)]
+            reply.ids.extend(forced)
+            reply.forced += len(forced)
+        reply.ended = reply.ids[-1] == self.processor.message_end_id
+
+
+class Colocated(vllm_generation.VLLMGeneration):  # type: ignore[misc]
+    """TRL's engine inside the process, for the language model inside a policy; `place` is a folder with its config."""
+
+    def __init__(self, vlm: Any, accelerator: Any, processor: PolicyProcessor, *, place: str, **kwargs: Any) -> None:
+        named, vlm.name_or_path = vlm.name_or_path, place
+        try:
+            super().__init__(vlm, accelerator, processor, mode="colocate", **kwargs)
+        finally:
+            vlm.name_or_path = named
+
+    def sync_weights(self) -> None:
+        """By vLLM's own way, which knows of weights that it keeps in another form than it was given them."""
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": self._iter_named_params()})
+        if self.accelerator.device.type == "cpu":
+            self.llm.apply_model(_pack_head)
+        self.llm.reset_prefix_cache()
+
+    def _iter_named_params(self) -> Iterator[tuple[str, Tensor]]:
+        """The language model's weights, adapters added; the vision tower's stay here."""
+        with adapters_merged(self.model):
+            for name, weight in super()._iter_named_params():
+                if not name.startswith("model.visual.") and ".lora_" not in name:
+                    yield name.replace(".base_layer.", "."), weight
+
+
+def _pack_head(model: Any) -> None:
+    """On a CPU vLLM keeps a packed copy of the head's weights; where they are the embeddings', it is not made anew."""
+    head = model.language_model.lm_head
+    head.quant_method.process_weights_after_loading(head)
+
+
+@contextmanager
+def adapters_merged(model: Any) -> Iterator[None]:
+    """Inside the block every adapted weight has its adapter added."""
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    kept = [layer.get_base_layer().weight.detach().clone() for layer in layers]
+    for layer in layers:
+        layer.merge()
+    try:
+        yield
+    finally:
+        for layer, weight in zip(layers, kept, strict=True):
+            layer.unmerge()
+            layer.get_base_layer().weight.data.copy_(weight)  # bit for bit: adding and subtracting rounds
+
+
+def write_model(policy: Any, processor: PolicyProcessor, place: Path) -> None:
+    """Config, tokenizer and processor of the policy's language model, as vLLM reads them; no weights."""
+    from transformers import Qwen2VLImageProcessor, Qwen3VLVideoProcessor
+
+    config = copy.deepcopy(policy.vlm.config)
+    config.architectures = [type(policy.vlm).__name__]  # a policy's config does not say it
+    config.save_pretrained(place)
+    images = processor.image_processor
+    shape = {name: getattr(images, name) for name in ("patch_size", "merge_size", "temporal_patch_size")}
+    parts = {
+        "image_processor": Qwen2VLImageProcessor(**shape, size=dict(images.size)),
+        "video_processor": Qwen3VLVideoProcessor(**shape),
+    }
+    whole = Qwen3VLProcessor(tokenizer=processor.tokenizer, chat_template=processor.chat_template, **parts)
+    whole.save_pretrained(place)
+
+
+@contextmanager
+def _llm_takes(**settings: Any) -> Iterator[None]:
+    """Inside the block TRL's engine is made with these settings too, which TRL does not hand on."""
+    whole = vllm_generation.LLM
+    vllm_generation.LLM = partial(whole, **settings)
+    try:
+        yield
+    finally:
+        vllm_generation.LLM = whole
+
+
+def _most_images(recipe: RlRecipe) -> int:
+    budget = recipe.rollout_budget
+    return budget.temporal_frames + budget.spatial_frames + (budget.max_turns - 1) * (budget.window_frames + 1)
