@@ -1,22 +1,23 @@
 """Replies written by vLLM, inside the training process, through TRL's generation (`generation: vllm`).
 
 TRL starts the engine and hands it the weights before every batch of rollouts. What is ours: every reply has a seed of
-its own, and images go in as the features that the policy's vision tower made, so that the engine needs no tower and a
-distinct frame is encoded once. vLLM keeps what prompts have in common itself.
+its own, and images go in as the features that the policy's vision tower made: a distinct frame is encoded once, and
+the engine's own tower (which Qwen3-VL in vLLM must have for DeepStack) is never called. vLLM keeps what prompts have
+in common itself.
 """
 
 from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from transformers import Qwen3VLProcessor
 from trl.generation import vllm_generation
@@ -77,8 +78,9 @@ class VllmEngine:
             outputs = self.generation.llm.generate(texts, settings, use_tqdm=False)
             for (prompt, reply), output in zip(open_ones, outputs, strict=True):
                 self._check(prompt, reply, output)
+                before = len(reply.ids)
                 self._take(reply, list(output.outputs[0].token_ids))
-                counters.generated_tokens += len(output.outputs[0].token_ids)
+                counters.generated_tokens += len(reply.ids) - before
                 counters.prefilled_tokens += len(output.prompt_token_ids) - (output.num_cached_tokens or 0)
             open_ones = [(prompt, reply) for prompt, reply in open_ones if reply.open]
 
@@ -148,10 +150,9 @@ class Colocated(vllm_generation.VLLMGeneration):  # type: ignore[misc]
 
     def _iter_named_params(self) -> Iterator[tuple[str, Tensor]]:
         """The language model's weights, adapters added; the vision tower's stay here."""
-        with adapters_merged(self.model):
-            for name, weight in super()._iter_named_params():
-                if not name.startswith("model.visual.") and ".lora_" not in name:
-                    yield name.replace(".base_layer.", "."), weight
+        for name, weight in merged(self.model, super()._iter_named_params()):
+            if not name.startswith("model.visual."):
+                yield name, weight.detach()
 
 
 def _pack_head(model: Any) -> None:
@@ -160,19 +161,15 @@ def _pack_head(model: Any) -> None:
     head.quant_method.process_weights_after_loading(head)
 
 
-@contextmanager
-def adapters_merged(model: Any) -> Iterator[None]:
-    """Inside the block every adapted weight has its adapter added."""
-    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    kept = [layer.get_base_layer().weight.detach().clone() for layer in layers]
-    for layer in layers:
-        layer.merge()
-    try:
-        yield
-    finally:
-        for layer, weight in zip(layers, kept, strict=True):
-            layer.unmerge()
-            layer.get_base_layer().weight.data.copy_(weight)  # bit for bit: adding and subtracting rounds
+def merged(model: Any, weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """The named weights of a model with adapters as they were without: what an adapter adds is added, to a copy."""
+    adapted = {f"{name}.base_layer.weight": one for name, one in model.named_modules() if isinstance(one, LoraLayer)}
+    for name, weight in weights:
+        if ".lora_" in name:
+            continue
+        layer = adapted.get(name)
+        deltas = [] if layer is None else [layer.get_delta_weight(adapter) for adapter in layer.active_adapters]
+        yield name.replace(".base_layer.", "."), sum(deltas, weight)
 
 
 def write_model(policy: Any, processor: PolicyProcessor, place: Path) -> None:
