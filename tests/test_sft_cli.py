@@ -1,9 +1,8 @@
-"""`vtscot train sft` as it is called: what it prints, how it is interrupted, and in several processes."""
+"""`vtscot train sft` as it is called: what it prints, and how it is interrupted."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,15 +16,12 @@ pytest.importorskip("peft", reason="training needs the extra `train`")
 
 import torch
 
-from tests.cli import vtscot
 from tests.sft import SMALL
 from tests.training import wait_for, write_recipe
 from vtscot.cli.main import run
 from vtscot.policy.load import load_policy
 from vtscot.sft.recipe import shipped
 from vtscot.training.metrics import read_metrics
-
-CONFIGS = Path(__file__).resolve().parents[1] / "pipelines" / "accelerate"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,43 +68,6 @@ def test_an_interruption_saves_and_prints_the_command_that_goes_on(
     assert saved.name == f"checkpoint-{done}"
     assert (out / "report.html").is_file()
     assert not json.loads((out / "training.json").read_text())["finished"]
-
-
-def test_two_processes_have_the_losses_of_one(sft_run: Path, sft_policy: Path, tmp_path: Path) -> None:
-    """Two processes with a batch each (gloo, on a CPU) against one that accumulates both."""
-    still = {"trainable": {**SMALL["trainable"], "lora": {"r": 4, "alpha": 8, "dropout": 0.0}}, "max_steps": 2}
-    recipe = write_recipe(tmp_path / "still.yaml", SMALL, **still)
-    words = ["train", "sft", "--data", sft_run, "--model", sft_policy, "--recipe", recipe, "--device", "cpu"]
-    alone = vtscot(*map(str, words), "--out", tmp_path / "one")
-    assert alone.code == 0, alone.err
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launch, "-m", "vtscot", *map(str, words), "--out", str(tmp_path / "two")]
-    ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=400, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    assert "x 2 (at once x accumulated x processes)" in ended.stderr
-    one, two = read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two")
-    assert len(one) == len(two) == 2
-    for left, right in zip(one, two, strict=True):
-        for name in ("loss", "lm", "bce", "dice", "object", "accuracy", "grad_norm", "lr", "tokens"):
-            assert right[name] == pytest.approx(left[name], rel=1e-4, abs=1e-6), name
-    assert ended.stdout.count("policy ") == 1  # one process speaks
-
-
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_configs_are_accelerates(path: Path) -> None:
-    from accelerate.commands.config.config_args import ClusterConfig
-
-    config = ClusterConfig.from_yaml_file(str(path))
-    kinds = {"ddp": "MULTI_GPU", "fsdp": "FSDP", "zero3": "DEEPSPEED"}
-    assert config.distributed_type == kinds[path.stem]
-    assert config.mixed_precision == "bf16"
-    if path.stem == "fsdp":
-        from transformers.models.qwen3_vl import modeling_qwen3_vl
-
-        wrapped = config.fsdp_config["fsdp_transformer_layer_cls_to_wrap"].split(",")
-        assert all(hasattr(modeling_qwen3_vl, name) for name in wrapped)
 
 
 @pytest.mark.parametrize(

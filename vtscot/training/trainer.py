@@ -31,6 +31,7 @@ class PolicyTrainer:
     model: Any
     accelerator: Any
     optimizer: Any
+    is_fsdp_enabled: bool
 
     def create_optimizer(self, model: Any = None) -> Any:
         """AdamW with the learning rate of each part; norms and biases do not decay."""
@@ -46,6 +47,8 @@ class PolicyTrainer:
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint beside the last one and give it its name when it is whole; no model card."""
         folder, step = Path(self.args.output_dir) / CHECKPOINTS, self.state.global_step
+        if self.is_fsdp_enabled:
+            _complete(self.optimizer)
         try:
             Trainer._save_checkpoint(self, model, trial)
             self.accelerator.wait_for_everyone()
@@ -63,8 +66,22 @@ class PolicyTrainer:
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
             policy = self.accelerator.unwrap_model(self.model)
+            if state_dict is not None:  # gathered from shards, where weights that are tied are no longer one tensor
+                tied = policy.all_tied_weights_keys
+                state_dict = {name: weight for name, weight in state_dict.items() if name not in tied}
             policy.save_pretrained(folder, state_dict=state_dict)
             self.save_processor(folder)
+
+
+def _complete(optimizer: Any) -> None:
+    """FSDP goes on from a checkpoint only if every trained parameter has a state in it; one that no loss reaches has
+    none (SAM 2's head for IoU). Its moments are 0, and stay so."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter not in optimizer.state:
+                moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+                optimizer.state[parameter] = {"step": step, **moments}
 
 
 def _groups(model: torch.nn.Module, lr: float, scale: dict[str, float], decay: float) -> Iterator[dict[str, Any]]:
