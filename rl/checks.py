@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 from transformers import Qwen3VLForConditionalGeneration
@@ -38,6 +39,13 @@ def check_length(policy: Any, processor: PolicyProcessor, recipe: RlRecipe) -> N
             f"a reply may have {given} tokens, but the model's window has {window}, prompt and all;"
             " lower it by --set max_new_tokens="
         )
+
+
+def check_launch() -> None:
+    """UsageError under a launcher that shares out the weights: rollouts call parts of a policy, which need theirs."""
+    for name, variable in (("FSDP", "ACCELERATE_USE_FSDP"), ("DeepSpeed", "ACCELERATE_USE_DEEPSPEED")):
+        if os.environ.get(variable, "false").lower() == "true":
+            raise UsageError(f"train rl needs whole weights in every process, which {name} shares out: take ddp.yaml")
 
 
 def check_generation(policy: Any, recipe: RlRecipe) -> None:

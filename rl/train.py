@@ -36,7 +36,7 @@ from vtscot.training.place import Place
 from vtscot.training.stage import announce, arguments_of, begin, counts_of, end, take_steps
 
 from .callbacks import Guard, named, spoken
-from .checks import check_generation, check_length, probe
+from .checks import check_generation, check_launch, check_length, probe
 from .order import Order
 from .pages import Pages
 from .queries import Tasks, open_tasks
@@ -143,6 +143,7 @@ def prepare(
     data: Data, model: str | None, recipe: RlRecipe, index: Path, say: Progress, begun_from: Path | None = None
 ) -> Work:
     """Load everything and look whether it fits together; `begun_from` is the checkpoint that is gone on from."""
+    check_launch()
     policy, processor = load_policy(begun_from or model, "cpu", "float32")
     check_length(policy, processor, recipe)
     check_generation(policy, recipe)

@@ -98,6 +98,16 @@ def test_what_was_sampled_is_what_is_scored(trainer: Any) -> None:
     assert int(inputs["completion_mask"].sum()) > int(sampled.sum())
 
 
+@pytest.mark.parametrize("kind", ["FSDP", "DeepSpeed"])
+def test_weights_that_are_shared_out_are_refused(
+    kind: str, speaking_policy_folder: Path, demo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{kind.upper()}", "true")
+    with pytest.raises(UsageError, match=f"whole weights in every process, which {kind} shares out"):
+        train_rl(Data("demo", demo_root, "train"), str(speaking_policy_folder), small(), tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
 def test_tags_that_are_not_drawn_are_not_learned_from(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     roller = Roller(trainer.policy, trainer.processor, small(guided=True), trainer.tasks)
     rows = roller.generation([0, 5], 0).rows
