@@ -42,6 +42,9 @@ class LearningEngine(Engine, Protocol):
     def learn(self, sampling: Sampling) -> None:
         """Take them as they are now, and draw what is written from now on in this way."""
 
+    def close(self) -> None:
+        """Give back what it holds; it is not used any more."""
+
 
 class Roller:
     """Rolls out groups with one policy, whatever it has learned in the meantime. An `engine` writes instead of it."""

@@ -134,8 +134,11 @@ def train_rl(
     announce(say, work.parts, list(about), place.step)
     begin(place, recipe, identity, {"data": data.name, "model": model or "nano", **counts})
     trainer, interruption = _trainer(work, recipe, place, accumulate, cpu, say)
-    take_steps(trainer, interruption, place, recipe.max_steps, say, write_report)
-    end(place, recipe.max_steps, write_report)
+    try:
+        take_steps(trainer, interruption, place, recipe.max_steps, say, write_report)
+        end(place, recipe.max_steps, write_report)
+    finally:
+        trainer.close()
     return Trained(out, recipe.max_steps, counts)
 
 

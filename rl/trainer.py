@@ -101,6 +101,11 @@ class RlTrainer(PolicyTrainer, GRPOTrainer):  # type: ignore[misc]
 
         return VllmEngine(self.policy, self.processor, self.recipe, self.accelerator)
 
+    def close(self) -> None:
+        """End the engine, where there is one; nothing may follow that processes do together."""
+        if self.roller.engine is not None:
+            self.roller.engine.close()
+
     def _get_train_sampler(self, dataset: Any = None) -> Order:
         """Every batch of rollouts has its queries in the order of `Order`, repeated as TRL expects it."""
         return Order(self.tasks.ids, self.recipe, self.args.steps_per_generation)

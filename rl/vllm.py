@@ -12,7 +12,6 @@ import copy
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,14 +39,7 @@ class VllmEngine:
         self.processor, self.window = processor, recipe.vllm.window
         self.scratch = tempfile.TemporaryDirectory(prefix="vtscot-vllm-")
         write_model(policy, processor, Path(self.scratch.name))
-        with _llm_takes(
-            dtype="bfloat16" if recipe.precision == "bf16" else "float32",
-            load_format="dummy",  # weights come from the policy
-            enable_mm_embeds=True,
-            skip_mm_profiling=True,  # what it would measure is the vision tower, which is never called
-            limit_mm_per_prompt={"image": _most_images(recipe), "video": 0},
-            enforce_eager=policy.device.type == "cpu",  # nothing to gain from compiling there
-        ):
+        with _llm_takes(**settings_of(recipe, cpu=policy.device.type == "cpu")):
             self.generation = Colocated(
                 policy.vlm,
                 accelerator,
@@ -68,6 +60,11 @@ class VllmEngine:
         self.sampling = sampling
         self._learned += 1
         self._images.clear()
+
+    def close(self) -> None:
+        """End the engine while torch's process groups are there. vLLM ends them with it, so nothing may follow."""
+        self.generation.llm.llm_engine.engine_core.shutdown()
+        self.scratch.cleanup()
 
     def write(self, prompts: Sequence[Slice], replies: Sequence[Reply], counters: Counters) -> None:
         """Fill the ids of `replies`. A guided reply is closed at its mask, or goes on where it cannot be."""
@@ -172,6 +169,22 @@ def merged(model: Any, weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[
         yield name.replace(".base_layer.", "."), sum(deltas, weight)
 
 
+def settings_of(recipe: RlRecipe, *, cpu: bool) -> dict[str, Any]:
+    """What vLLM is told beside what TRL tells it."""
+    budget = recipe.rollout_budget
+    images = budget.temporal_frames + budget.spatial_frames + (budget.max_turns - 1) * (budget.window_frames + 1)
+    found: dict[str, Any] = {
+        "dtype": "bfloat16" if recipe.precision == "bf16" else "float32",
+        "load_format": "dummy",  # weights come from the policy
+        "enable_mm_embeds": True,
+        "skip_mm_profiling": True,  # what it would measure is the vision tower, which is never called
+        "limit_mm_per_prompt": {"image": images, "video": 0},
+    }
+    if cpu:  # nothing to gain from compiling; and there a seed cannot wait until the rest of a prompt was read
+        found |= {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": recipe.vllm.window}
+    return found
+
+
 def write_model(policy: Any, processor: PolicyProcessor, place: Path) -> None:
     """Config, tokenizer and processor of the policy's language model, as vLLM reads them; no weights."""
     from transformers import Qwen2VLImageProcessor, Qwen3VLVideoProcessor
@@ -191,15 +204,10 @@ def write_model(policy: Any, processor: PolicyProcessor, place: Path) -> None:
 
 @contextmanager
 def _llm_takes(**settings: Any) -> Iterator[None]:
-    """Inside the block TRL's engine is made with these settings too, which TRL does not hand on."""
+    """Inside the block TRL's engine is made with these settings, which TRL does not hand on."""
     whole = vllm_generation.LLM
-    vllm_generation.LLM = partial(whole, **settings)
+    vllm_generation.LLM = lambda **given: whole(**(given | settings))
     try:
         yield
     finally:
         vllm_generation.LLM = whole
-
-
-def _most_images(recipe: RlRecipe) -> int:
-    budget = recipe.rollout_budget
-    return budget.temporal_frames + budget.spatial_frames + (budget.max_turns - 1) * (budget.window_frames + 1)

@@ -41,6 +41,9 @@ class Anew:
         self.learned += 1
         self.writer = Writer(self.policy, self.processor, sampling)
 
+    def close(self) -> None:
+        self.prompts.clear()
+
     def write(self, prompts: Sequence[Slice], replies: Sequence[Reply], counters: Counters) -> None:
         for prompt, reply in zip(prompts, replies, strict=True):
             self.prompts.append(prompt.input_ids.tolist())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,23 +17,29 @@ pytest.importorskip("vllm", reason="vLLM is not installed: docs/training.md says
 import torch
 
 from tests.policies import SIZES, speaking_policy, spoken_episodes
-from tests.rl import make_trainer, small
+from tests.rl import SMALL, make_trainer, small
+from tests.training import write_recipe
+from vtscot.policy.load import load_policy
 from vtscot.policy.sampling import Sampling
 from vtscot.rl.rolling import Generation, Roller
+from vtscot.training.metrics import read_metrics
 
 GREEDY = Sampling(guided=True)
 WARM = Sampling(temperature=1.0, seed=3, guided=True)
 
 
 @pytest.fixture(scope="module")
-def trainer(demo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A trainer with an engine: starting one takes half a minute on a CPU."""
+def policy_folder(demo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("vllm")
     wide = SIZES.model_copy(update={"head": 32})  # the least that vLLM's attention on a CPU takes
-    policy = speaking_policy(folder / "policy", spoken_episodes(demo_root), settings=wide)
+    return speaking_policy(tmp_path_factory.mktemp("vllm") / "policy", spoken_episodes(demo_root), settings=wide)
+
+
+@pytest.fixture(scope="module")
+def trainer(policy_folder: Path, demo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A trainer with an engine: starting one takes half a minute on a CPU."""
     recipe = small(generation="vllm", vllm={"window": 2048})
-    return make_trainer(recipe, policy, demo_root, folder)
+    return make_trainer(recipe, policy_folder, demo_root, tmp_path_factory.mktemp("trainer"))
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +96,20 @@ def test_the_same_seeds_give_the_same_rollouts(trainer: Any) -> None:
     assert said(rolled(trainer, WARM.model_copy(update={"seed": 4}))) != first
     barred = set(trainer.processor.unsampled_ids)
     assert not barred & {token for row in first for turn in row for token in turn}
+
+
+def test_a_training_goes_to_its_end_and_leaves_no_complaint(
+    policy_folder: Path, demo_root: Path, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", SMALL, generation="vllm", vllm={"window": 2048}, max_steps=2)
+    given = ["--data", "demo", "--root", demo_root, "--model", policy_folder, "--recipe", recipe, "--device", "cpu"]
+    command = [sys.executable, "-m", "vtscot", "train", "rl", *map(str, given), "--out", str(tmp_path / "out")]
+    ours = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by the engine of this process
+    env = {name: value for name, value in os.environ.items() if name not in ours}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=env)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "Traceback" not in ended.stderr
+    steps = read_metrics(tmp_path / "out")
+    assert [step["episodes"] for step in steps] == [6, 6]
+    assert all(step["prefilled_tokens"] and step["generated_tokens"] for step in steps)
+    load_policy(tmp_path / "out", "cpu")
