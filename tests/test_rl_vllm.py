@@ -102,11 +102,13 @@ def test_a_training_goes_to_its_end_and_leaves_no_complaint(
     policy_folder: Path, demo_root: Path, tmp_path: Path
 ) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", SMALL, generation="vllm", vllm={"window": 2048}, max_steps=2)
-    given = ["--data", "demo", "--root", demo_root, "--model", policy_folder, "--recipe", recipe, "--device", "cpu"]
-    command = [sys.executable, "-m", "vtscot", "train", "rl", *map(str, given), "--out", str(tmp_path / "out")]
+    given = ["--data", "demo", "--root", demo_root, "--split", "train", "--model", policy_folder, "--recipe", recipe]
+    words = ["train", "rl", *map(str, given), "--device", "cpu", "--out", str(tmp_path / "out")]
     ours = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by the engine of this process
     env = {name: value for name, value in os.environ.items() if name not in ours}
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=env)
+    ended = subprocess.run(
+        [sys.executable, "-m", "vtscot", *words], capture_output=True, text=True, timeout=600, check=False, env=env
+    )
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "Traceback" not in ended.stderr
     steps = read_metrics(tmp_path / "out")
