@@ -133,7 +133,10 @@ def test_a_curve_runs_from_left_to_right_and_low_values_are_low() -> None:
 
 @pytest.mark.parametrize("values", [[0.0], [2.0, 2.0], [-3.0], [1e-9, 2e-9]], ids=str)
 def test_flat_and_single_values_are_drawn(values: list[float]) -> None:
-    assert curve("lr", "", list(range(1, len(values) + 1)), values).raw
+    drawn = curve("lr", "", list(range(1, len(values) + 1)), values)
+    assert len(drawn.raw.split()) > 1
+    assert drawn.lone == (len(values) == 1)  # a dot: a line of no length would not be seen
+    assert [label for _, label in drawn.ticks_x] == ["1", "2"][: len(values)]
 
 
 def test_smoothing_is_the_mean_of_what_came_before() -> None:

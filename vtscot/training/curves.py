@@ -16,7 +16,7 @@ SMOOTHED: Final = 0.03  # share of all points in the mean that smooths
 
 @dataclass(frozen=True)
 class Curve:
-    """What a template draws: polylines, ticks (place, text) and the last smoothed value."""
+    """What a template draws: polylines, ticks (place, text) and the last smoothed value; of one step, a `lone` dot."""
 
     name: str
     meaning: str
@@ -25,6 +25,7 @@ class Curve:
     ticks_y: tuple[tuple[float, str], ...]
     ticks_x: tuple[tuple[float, str], ...]
     last: str
+    lone: bool
 
 
 def curve(name: str, meaning: str, steps: Sequence[float], values: Sequence[float]) -> Curve:
@@ -46,8 +47,9 @@ def curve(name: str, meaning: str, steps: Sequence[float], values: Sequence[floa
         raw=_line([place(*point) for point in zip(steps, values, strict=True)]),
         smooth=_line([place(*point) for point in zip(steps, smooth, strict=True)]),
         ticks_y=tuple((place(first, tick)[1], brief(tick)) for tick in ticks),
-        ticks_x=((place(first, low)[0], brief(first)), (place(last, low)[0], brief(steps[-1]))),
+        ticks_x=tuple((place(step, low)[0], brief(step)) for step in dict.fromkeys((first, steps[-1]))),
         last=brief(smooth[-1]),
+        lone=len(values) == 1,
     )
 
 
