@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Final
 
 from transformers import Qwen3VLForConditionalGeneration
@@ -16,6 +17,7 @@ from vtscot.records import Selection, Thought, Turn
 from .queries import Tasks
 from .recipe import RlRecipe
 from .rolling import Generation, Roller
+from .trials import Trialled
 
 PROBED: Final = 4  # queries
 SAMPLES: Final = 2  # rollouts of each
@@ -70,9 +72,21 @@ def probe(policy: Any, processor: PolicyProcessor, recipe: RlRecipe, tasks: Task
     if not rows:
         query, reason = found.failures[0]
         raise PolicyError(f"{query}: {reason}; none of {len(found.rows)} rollouts could be made")
+    _check_window(rows, recipe)
     if not any(turn.seg_hidden is not None for row in rows for turn in row.rollout.turns):
         raise PolicyError(
             f"{name}: none of {len(rows)} rollouts has a [SEG], so there is no mask to reward: do the cold start first"
             " (vtscot train sft)"
         )
     return found
+
+
+def _check_window(rows: Sequence[Trialled], recipe: RlRecipe) -> None:
+    """UsageError where what vLLM may read has no room for a first look and the longest reply to it."""
+    first = max(len(row.rollout.pieces[0].input_ids) for row in rows)
+    reply = recipe.rollout_budget.max_new_tokens
+    if recipe.generation == "vllm" and first + reply > recipe.vllm.window:
+        raise UsageError(
+            f"vllm.window {recipe.vllm.window} has no room for a first look of {first} tokens and a reply of {reply};"
+            " raise it by --set vllm.window="
+        )

@@ -79,6 +79,8 @@ def batch_of(items: Sequence[Trialled], processor: PolicyProcessor, *, spatial: 
                 others.add(item, seg, other, f"spatial/{int(turn)}/{other}")
     starts = torch.tensor([one.turn_spans[0][0] for one in encoded])
     inputs, at = read(encoded, processor)
+    images = {"pixel_values": torch.cat([one.pixel_values for one in encoded])}
+    images["image_grid_thw"] = torch.cat([one.image_grid_thw for one in encoded])
     forced = [
         (row, i)
         for row, (item, one) in enumerate(zip(items, encoded, strict=True))
@@ -87,7 +89,7 @@ def batch_of(items: Sequence[Trialled], processor: PolicyProcessor, *, spatial: 
     ]
     index = own.index()
     return Batch(
-        inputs=inputs,
+        inputs=inputs | distinct_images(images),
         tokens=inputs["input_ids"][at[:, 0], at[:, 1]],
         places=_columns(at, starts),
         forced=_columns(torch.tensor(forced, dtype=torch.int64).reshape(-1, 2), starts),
@@ -101,15 +103,12 @@ def batch_of(items: Sequence[Trialled], processor: PolicyProcessor, *, spatial: 
 
 
 def read(encoded: Sequence[Encoded], processor: PolicyProcessor) -> tuple[dict[str, Tensor], Tensor]:
-    """What `Policy.forward` takes to read rollouts, and the places (M, 2) of what was replied: row and position."""
+    """What `Policy.forward` takes to read rollouts, but for images, and the places (M, 2) of what was replied."""
     at = torch.tensor([(row, i) for row, one in enumerate(encoded) for a, b in one.turn_spans for i in range(a, b)])
-    images = {"pixel_values": torch.cat([one.pixel_values for one in encoded])}
-    images["image_grid_thw"] = torch.cat([one.image_grid_thw for one in encoded])
     inputs = {
         "input_ids": _padded([one.input_ids for one in encoded], processor.pad_id),
         "mm_token_type_ids": _padded([one.mm_token_type_ids for one in encoded], 0),
         "logits_index": at - torch.tensor([0, 1]),
-        **distinct_images(images),
     }
     return inputs, at
 

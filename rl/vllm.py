@@ -36,10 +36,10 @@ class VllmEngine:
     """A vLLM engine with the weights of `policy` as they were at the last `learn()`; see `scribe.Engine`."""
 
     def __init__(self, policy: Any, processor: PolicyProcessor, recipe: RlRecipe, accelerator: Any) -> None:
-        self.processor, self.window = processor, recipe.vllm.window
+        self.processor, self.window, self.device = processor, recipe.vllm.window, policy.device.type
         self.scratch = tempfile.TemporaryDirectory(prefix="vtscot-vllm-")
         write_model(policy, processor, Path(self.scratch.name))
-        with _llm_takes(**settings_of(recipe, cpu=policy.device.type == "cpu")):
+        with _llm_takes(**settings_of(recipe, cpu=self.device == "cpu")):
             self.generation = Colocated(
                 policy.vlm,
                 accelerator,
@@ -72,7 +72,8 @@ class VllmEngine:
         while open_ones:
             texts = [self._prompt(prompt, reply) for prompt, reply in open_ones]
             settings = [self._parameters(reply) for _, reply in open_ones]
-            outputs = self.generation.llm.generate(texts, settings, use_tqdm=False)
+            with torch.autocast(self.device, enabled=False):  # vLLM has a dtype of its own
+                outputs = self.generation.llm.generate(texts, settings, use_tqdm=False)
             for (prompt, reply), output in zip(open_ones, outputs, strict=True):
                 self._check(prompt, reply, output)
                 before = len(reply.ids)
@@ -165,8 +166,12 @@ def merged(model: Any, weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[
         if ".lora_" in name:
             continue
         layer = adapted.get(name)
-        deltas = [] if layer is None else [layer.get_delta_weight(adapter) for adapter in layer.active_adapters]
-        yield name.replace(".base_layer.", "."), sum(deltas, weight)
+        yield name.replace(".base_layer.", "."), weight if layer is None else _added(weight, layer)
+
+
+def _added(weight: Tensor, layer: LoraLayer) -> Tensor:
+    with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):  # in the numbers that it is trained in
+        return sum((layer.get_delta_weight(adapter) for adapter in layer.active_adapters), weight)
 
 
 def settings_of(recipe: RlRecipe, *, cpu: bool) -> dict[str, Any]:

@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import yaml
+
+from tests.training import after_figures
 
 CONFIG: Final = Path(__file__).resolve().parents[1] / "pipelines" / "accelerate" / "fsdp.yaml"
 _NAMES: Final = {"fsdp_transformer_layer_cls_to_wrap": "FSDP_TRANSFORMER_CLS_TO_WRAP"}  # of `accelerate launch`
@@ -35,25 +38,11 @@ def main() -> None:
     state.AcceleratorState.__init__ = begin_sharded
 
     if "DIE_AT" in os.environ:
-        die_at(int(os.environ["DIE_AT"]))
+        after_figures(pytest.MonkeyPatch(), int(os.environ["DIE_AT"]), lambda: os._exit(9))  # a power cut
 
     from vtscot.cli.main import run
 
     sys.exit(run(sys.argv[1:]))
-
-
-def die_at(step: int) -> None:
-    """End the process after the figures of that step were written, as a power cut would."""
-    from vtscot.training.callbacks import Figures
-
-    written = Figures.on_log
-
-    def on_log(self: Figures, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        written(self, args, state, control, **kwargs)
-        if state.global_step == step:
-            os._exit(9)
-
-    Figures.on_log = on_log  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

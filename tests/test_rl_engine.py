@@ -20,11 +20,12 @@ import torch
 from tests.rl import make_trainer, small
 from vtscot.errors import UsageError
 from vtscot.policy.cache import Context, Counters, Slice
+from vtscot.policy.load import load_policy
 from vtscot.policy.lora import inject_lora, merge_lora
 from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.sampling import Sampling
-from vtscot.policy.writing import Reply, Writer
-from vtscot.rl.checks import check_generation
+from vtscot.policy.writing import Reply, Writer, barred_tokens
+from vtscot.rl.checks import check_generation, probe
 from vtscot.rl.rolling import Generation, Roller
 from vtscot.rl.vllm import merged
 
@@ -98,6 +99,50 @@ def test_an_engine_reads_the_whole_rollout_token_for_token(trainer: Any) -> None
         assert all(tuple(encoded.input_ids[:start].tolist()) in read for start, _ in encoded.turn_spans)
 
 
+def test_no_image_goes_through_the_tower_again_for_the_masks(trainer: Any) -> None:
+    patches: list[int] = []
+    tower = trainer.policy.vlm.model.visual
+    heard = tower.register_forward_pre_hook(
+        lambda _, given, kwargs: patches.append(len(_pixels(given, kwargs))), with_kwargs=True
+    )
+    found = rolled(trainer, Anew(trainer.policy, trainer.processor))
+    heard.remove()
+    assert sum(patches) == found.store.counters.vision_patches > 0
+
+
+def _pixels(given: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return given[0] if given else kwargs["hidden_states"]
+
+
+def test_masks_are_made_in_evaluation_mode(trainer: Any) -> None:
+    training: list[bool] = []
+    heard = trainer.policy.register_forward_pre_hook(lambda policy, _: training.append(policy.vlm.training))
+    trainer.policy.train()
+    rolled(trainer, Anew(trainer.policy, trainer.processor))
+    heard.remove()
+    assert training and not any(training)
+    assert trainer.policy.vlm.training
+    trainer.policy.eval()
+
+
+def test_tokens_behind_the_last_one_are_barred(trainer: Any, speaking_policy_folder: Path) -> None:
+    policy, processor = load_policy(speaking_policy_folder, "cpu")
+    policy.vlm.resize_token_embeddings(len(processor.tokenizer) + 8, mean_resizing=False)
+    barred = barred_tokens(policy, processor)
+    assert barred[-8:].all()
+    assert set(barred[:-8].nonzero().flatten().tolist()) == set(processor.unsampled_ids)
+    assert torch.equal(trainer.barred, barred_tokens(trainer.policy, trainer.processor))
+
+
+def test_a_window_of_vllm_without_room_is_refused_before_the_first_step(trainer: Any) -> None:
+    given = (trainer.policy, trainer.processor)
+    probe(*given, small(generation="vllm"), trainer.tasks, "policy")
+    with pytest.raises(
+        UsageError, match=r"vllm.window 64 has no room for a first look of \d+ tokens and a reply of 96"
+    ):
+        probe(*given, small(generation="vllm", vllm={"window": 64}), trainer.tasks, "policy")
+
+
 def test_the_window_of_an_engine_ends_a_rollout(trainer: Any) -> None:
     longest = max(len(row.rollout.encoded(trainer.processor)) for row in rolled(trainer, None).rows if row is not None)
     found = rolled(trainer, Anew(trainer.policy, trainer.processor, window=longest - 8))
@@ -117,8 +162,6 @@ def test_vllm_that_is_not_there_is_named_before_the_first_step(trainer: Any, mon
 
 
 def test_adapters_are_handed_on_merged_and_left_as_they_are(trainer: Any, speaking_policy_folder: Path) -> None:
-    from vtscot.policy.load import load_policy
-
     policy, _ = load_policy(speaking_policy_folder, "cpu")
     policy.config.lora = {"r": 4, "alpha": 8, "dropout": 0.0, "targets": ["q_proj", "down_proj"]}
     inject_lora(policy.vlm, policy.config.lora)
@@ -127,7 +170,8 @@ def test_adapters_are_handed_on_merged_and_left_as_they_are(trainer: Any, speaki
             if "lora_B" in name:
                 weight.normal_(std=0.1)
     before = {name: weight.detach().clone() for name, weight in policy.vlm.named_parameters()}
-    given = dict(merged(policy.vlm, policy.vlm.named_parameters()))
+    with torch.autocast("cpu", torch.bfloat16):  # as around rollouts, which must not round them
+        given = dict(merged(policy.vlm, policy.vlm.named_parameters()))
     assert all(torch.equal(before[name], weight) for name, weight in policy.vlm.named_parameters())
     merge_lora(policy)
     expected = dict(policy.vlm.named_parameters())

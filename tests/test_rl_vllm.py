@@ -1,4 +1,4 @@
-"""vLLM writes what the policy writes: its tokens, with weights that have changed, adapters and seeds. Needs vLLM."""
+"""vLLM writes what the policy writes: its tokens, also with weights that have changed. Needs vLLM."""
 
 from __future__ import annotations
 
@@ -51,11 +51,21 @@ def as_it_was(trainer: Any) -> Iterator[None]:
             weight.copy_(kept[name])
 
 
+class Drawn(Roller):
+    """Every batch is drawn in the same way."""
+
+    def __init__(self, *given: Any, sampling: Sampling) -> None:
+        super().__init__(*given)
+        self.drawn = sampling
+
+    def sampling(self, name: int | str) -> Sampling:
+        return self.drawn
+
+
 def rolled(trainer: Any, sampling: Sampling, *, engine: bool = True) -> Generation:
     with_engine = trainer.roller.engine if engine else None
-    roller = Roller(trainer.policy, trainer.processor, trainer.recipe, trainer.tasks, with_engine)
-    roller.sampling = lambda name: sampling  # type: ignore[method-assign]
-    return roller.generation([0, 5], 0)
+    given = (trainer.policy, trainer.processor, trainer.recipe, trainer.tasks, with_engine)
+    return Drawn(*given, sampling=sampling).generation([0, 5], 0)
 
 
 def said(generation: Generation) -> list[list[list[int]]]:

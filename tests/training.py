@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,8 @@ class Stop(Exception):
     """A process that dies in the middle of a training."""
 
 
-@contextmanager
-def dying(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
-    """Raise after the figures of `step` were written: without a checkpoint, as a power cut would."""
+def after_figures(patch: pytest.MonkeyPatch, step: int, then: Callable[[], object]) -> None:
+    """Call `then` after the figures of `step` were written, before a checkpoint is."""
     from vtscot.training.callbacks import Figures
 
     written = Figures.on_log
@@ -33,10 +32,20 @@ def dying(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
     def on_log(self: Figures, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         written(self, args, state, control, **kwargs)
         if state.global_step == step:
-            raise Stop
+            then()
+
+    patch.setattr(Figures, "on_log", on_log)
+
+
+@contextmanager
+def dying(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
+    """Raise after the figures of `step` were written: without a checkpoint, as a power cut would."""
+
+    def stop() -> None:
+        raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(Figures, "on_log", on_log)
+        after_figures(patch, step, stop)
         with pytest.raises(Stop):
             yield
 

@@ -137,7 +137,7 @@ class Context:
             attention_mask=self._mask(new.to(self.device), full=bool(new.all())),
             position_ids=positions,
             past_key_values=self.cache,
-            mm_encoder_outputs=_joined([image for part in slices for image in part.images]),
+            mm_encoder_outputs=joined_features([image for part in slices for image in part.images]),
         )[0]
         return hidden[:, -1]
 
@@ -188,7 +188,7 @@ class Context:
         return torch.zeros_like(allowed, dtype=self.policy.dtype).masked_fill(~allowed, least)[:, None]
 
 
-def _joined(images: Sequence[ImageFeatures]) -> dict[str, SimpleNamespace]:
+def joined_features(images: Sequence[ImageFeatures]) -> dict[str, SimpleNamespace]:
     """The features of many images as the model's own encoder would give them."""
     if not images:
         return {}

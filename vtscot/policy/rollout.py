@@ -126,7 +126,7 @@ class _Roller:
     def roll(self, asks: Iterator[Ask]) -> Iterator[Rollout]:
         width = max(1, self.batch_size // self.samples)
         while some := list(islice(asks, width)):
-            with _evaluating(self.policy), torch.no_grad():
+            with evaluating(self.policy), torch.no_grad():
                 rows = self._roll(some)
             yield from (row.rollout() for row in rows if not row.failed)
 
@@ -302,7 +302,7 @@ def _parsed(text: str, num_frames: int) -> tuple[Turn | None, str | None]:
 
 
 @contextmanager
-def _evaluating(policy: Any) -> Iterator[None]:
+def evaluating(policy: Any) -> Iterator[None]:
     """Evaluation mode inside the block; afterwards every module is in the mode it was in."""
     modes = [(module, module.training) for module in policy.modules()]
     policy.eval()

@@ -60,20 +60,16 @@ class EngineScribe:
     def write(self, replies: Sequence[Reply]) -> None:
         """By the engine; what was written is part of the next prompt."""
         self.engine.write(self.prompts, replies, self.counters)
-        said = [torch.tensor(reply.ids, dtype=torch.int64) for reply in replies]
-        self.prompts = [
-            Slice(
-                torch.cat([prompt.input_ids, ids]),
-                torch.cat([prompt.mm_token_type_ids, torch.zeros_like(ids)]),
-                prompt.image_grid_thw,
-                prompt.images,
-            )
-            for prompt, ids in zip(self.prompts, said, strict=True)
-        ]
+        self.prompts = [_joined(prompt, _said(reply)) for prompt, reply in zip(self.prompts, replies, strict=True)]
 
     def go_on(self, rows: Sequence[int], slices: Sequence[Slice]) -> None:
         """Behind what was read before."""
         self.prompts = [_joined(self.prompts[row], part) for row, part in zip(rows, slices, strict=True)]
+
+
+def _said(reply: Reply) -> Slice:
+    ids = torch.tensor(reply.ids, dtype=torch.int64)
+    return Slice(ids, torch.zeros_like(ids), torch.zeros(0, 3, dtype=torch.int64), ())
 
 
 def _joined(one: Slice, other: Slice) -> Slice:
