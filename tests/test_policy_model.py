@@ -23,7 +23,7 @@ from vtscot.errors import PolicyError, UsageError
 from vtscot.policy.init import init_tiny
 from vtscot.policy.lora import merge_lora
 from vtscot.policy.model import Policy
-from vtscot.policy.pixels import MEAN, STD, LazyFrames, sam_frames
+from vtscot.policy.pixels import MEAN, STD, BlockFrames, sam_frames
 from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.propagate import BoundedSession, propagate
 from vtscot.policy.settings import LoraSettings, TinySettings, TrainableSettings
@@ -253,7 +253,7 @@ def block() -> Any:
 @pytest.mark.parametrize("keyframe", [0, 2, 4], ids=["first", "middle", "last"])
 def test_propagation_gives_every_frame_one_mask(policy: Any, keyframe: int) -> None:
     clip = Clip(5)
-    masks = dict(policy.propagate(LazyFrames(clip, SIDE), keyframe, block()))
+    masks = dict(policy.propagate(BlockFrames(clip, SIDE), keyframe, block()))
     assert sorted(masks) == sorted(clip.asked) == [0, 1, 2, 3, 4]
     assert all(mask.shape == (SIDE // 4, SIDE // 4) for mask in masks.values())
     share = float((masks[keyframe] > 0).float().mean())
@@ -288,7 +288,7 @@ def test_the_state_of_propagation_does_not_grow_with_the_video(policy: Any, monk
 
 def test_an_empty_mask_is_followed_without_reading_a_frame(policy: Any) -> None:
     clip = Clip(4)
-    masks = dict(policy.propagate(LazyFrames(clip, SIDE), 1, torch.zeros(8, 8)))
+    masks = dict(policy.propagate(BlockFrames(clip, SIDE), 1, torch.zeros(8, 8)))
     assert sorted(masks) == [0, 1, 2, 3]
     assert not any(bool((mask > 0).any()) for mask in masks.values())
     assert clip.asked == []

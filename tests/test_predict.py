@@ -25,10 +25,8 @@ from vtscot.budget import PRESETS
 from vtscot.frames import FolderFrames, Frames, open_frames
 from vtscot.masks import decode
 from vtscot.policy.load import load_policy
-from vtscot.policy.pixels import LazyFrames
+from vtscot.policy.pixels import BLOCK, BlockFrames, sam_frame
 from vtscot.policy.predict import (
-    BLOCK,
-    BlockFrames,
     Prediction,
     budget_of,
     decode_again,
@@ -102,7 +100,7 @@ def test_the_mask_is_decoded_on_the_keyframe_and_followed_both_ways(
     assert predicted.track.rle(predicted.keyframe) == mask_at(logits, width, height)
     side = policy.config.image_size
     prompt = torch.nn.functional.interpolate(logits[None, None], (side, side), mode="bilinear")[0, 0]
-    followed = dict(policy.propagate(LazyFrames(frames, side), predicted.keyframe, prompt))
+    followed = dict(policy.propagate(BlockFrames(frames, side), predicted.keyframe, prompt))
     assert set(followed) == set(range(len(frames)))
     for frame in set(followed) - {predicted.keyframe}:
         assert predicted.track.rle(frame) == mask_at(followed[frame], width, height), frame
@@ -215,14 +213,14 @@ def test_frames_are_read_in_blocks_forwards(tmp_path: Path) -> None:
     for i in range(count):
         Image.new("RGB", (8, 6), (i, 2 * i, 0)).save(tmp_path / f"{i:03d}.png")
     frames = Counting(tmp_path, [f"{i:03d}" for i in range(count)])
-    blocks, plain = BlockFrames(frames, 16), LazyFrames(frames, 16)
+    blocks = BlockFrames(frames, 16)
     middle = BLOCK + 10
     order = [middle, *range(middle + 1, count), *range(middle - 1, -1, -1)]
     given = [blocks[i] for i in order]
     assert len(frames.read) <= count + BLOCK
     assert sum(b != a + 1 for a, b in pairwise(frames.read)) <= -(-count // BLOCK) + 2
     assert len(blocks._kept) <= BLOCK
-    assert all(torch.equal(frame, plain[i]) for i, frame in zip(order, given, strict=True))
+    assert all(torch.equal(frame, sam_frame(frames.image(i), 16)) for i, frame in zip(order, given, strict=True))
 
 
 def test_sampling_is_repeatable(speaking: tuple[Any, Any], frames: Frames) -> None:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vtscot.budget import PRESETS, Budget, preset
-from vtscot.frames import rest
 from vtscot.masks import Rle, is_empty
 from vtscot.policy.batch import collate
-from vtscot.policy.pixels import sam_frame
+from vtscot.policy.pixels import BlockFrames
 from vtscot.policy.rollout import Ask, RolledTurn, Rollout, roll
 from vtscot.policy.sampling import Sampling
 from vtscot.predict.trace import Trace, TraceTurn
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 PropagateFrom = Literal["decoded", "answer"]
 OnText = Callable[[str, int, str], None]
 OnMask = Callable[[int, Rle | None], None]
-BLOCK: Final = 32  # frames read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,30 +164,6 @@ def trace_of(prediction: Prediction, exp_id: str) -> Trace:
         absent=prediction.absent,
         track=prediction.track,
     )
-
-
-class BlockFrames:
-    """The frames of a video for SAM 2, (3, size, size) each, in blocks: a clip is decoded forwards and at once."""
-
-    def __init__(self, frames: Frames, size: int) -> None:
-        self.frames = frames
-        self.size = size
-        self._kept: dict[int, Image.Image] = {}
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __getitem__(self, index: int) -> Tensor:
-        if index not in self._kept:
-            backwards = index + 1 in self._kept
-            first = max(0, index - BLOCK + 1) if backwards else index
-            last = index if backwards else min(index + BLOCK, len(self)) - 1
-            self._kept = {i: self._square(i) for i in range(first, last + 1)}
-            rest(self.frames)
-        return sam_frame(self._kept[index], self.size)
-
-    def _square(self, index: int) -> Image.Image:
-        return self.frames.image(index).resize((self.size, self.size), Image.Resampling.BILINEAR)
 
 
 def _no_masks(frames: Frames) -> MaskTrack:

@@ -23,7 +23,7 @@ _OBJECT: Final = 0
 
 
 class FrameSequence(Protocol):
-    """Frames by index, each (3, S, S) as `sam_frames` makes them: a tensor (T, 3, S, S) or `LazyFrames`."""
+    """Frames by index, each (3, S, S) as `sam_frames` makes them: a tensor (T, 3, S, S) or `BlockFrames`."""
 
     def __len__(self) -> int: ...
 
