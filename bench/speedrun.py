@@ -60,6 +60,7 @@ class Step:
     begun: Path
     resume: tuple[str, ...] = ()
     processes: int = 1
+    threads: int = 1
 
     def command(self) -> list[str]:
         """What is run. Several processes train on shares of every step, through torch's launcher: that of accelerate
@@ -81,7 +82,7 @@ def steps(plan: Plan, seed: int, place: Path) -> tuple[Step, ...]:
     return (
         Step("build", build, run),
         Step("train", (*train, *_sets([f"seed={seed}", _share(plan), *plan.train])), policy, ("--resume",), plan.cores),
-        Step("eval", (*ask, *where, *limit), evaluated / "episodes.jsonl", ("--resume",)),
+        Step("eval", (*ask, *where, *limit), evaluated / "episodes.jsonl", ("--resume",), threads=plan.cores),
     )
 
 
@@ -114,7 +115,7 @@ def take(step: Step, place: Path) -> float:
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=REPOSITORY,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": str(step.threads)},
             check=False,
         )
     seconds = before["seconds"] + time.perf_counter() - began
