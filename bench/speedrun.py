@@ -3,7 +3,7 @@
 Every step is a command of vtscot, run as a user would and timed; finished steps are not repeated when the bench is run
 again with the same --out. Seed S makes demo world S (train and valid_u, videos that nano has never seen), its build,
 and the cold start. Measured are the episodes of the policy on valid_u (greedy), beside the best constant answers and
-the box of the largest object; the reach is that of issue 4. Exit code 1 where a line of it does not hold (not with
+the box of the largest object; what has to hold is in `_reach.py`. Exit code 1 where a line of it does not (not with
 --quick, which is too short to tell).
 
 OUT/seed-S/{run,policy,eval,log}   what the commands made and said; OUT/seed-S/figures.json
@@ -30,6 +30,7 @@ from typing import Any
 from _reach import reach, seed_figures  # the parts of this bench beside it
 from _speedrun_page import write_page
 
+from vtscot.processes import cores
 from vtscot.sft.recipe import load_sft_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -170,10 +171,6 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--set-build", action="append", default=[], help="KEY=VALUE of the recipe speedrun")
     parser.add_argument("--cores", type=int, default=cores(), help="processes of the cold start [default: all cores]")
     return parser.parse_args(arguments)
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def plan_of(options: argparse.Namespace) -> Plan:

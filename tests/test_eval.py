@@ -271,7 +271,7 @@ def test_a_worker_that_is_killed_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     meta["videos"]["dog"] = meta["videos"]["cat"]
     two = write_tree(tmp_path / "two", meta, good_masks(), images=False)
     path = write_predictions(tmp_path / "p.json", {v: {"0": good_masks()["1"]} for v in ("cat", "dog")})
-    with pytest.raises(RunError, match="try --workers 1"):
+    with pytest.raises(RunError, match="try workers 1 instead of 2"):
         scores_of(two, path, Rules(BENCHMARKS["mevis"]), workers=2)
 
 

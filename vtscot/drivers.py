@@ -6,18 +6,17 @@ Both drivers yield results as they come, in no particular order; nothing that is
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import groupby
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from vtscot.endpoint.client import ChatClient
 from vtscot.index import open_index
 from vtscot.ledger import Ledger
+from vtscot.processes import processes
 from vtscot.recipe import Recipe
 from vtscot.segmenter import open_segmenter
 from vtscot.sources.registry import open_source
@@ -76,7 +75,6 @@ _tools: Tools | None = None  # of a worker process; set once by `_prepare`
 
 def _prepare(place: Workplace) -> None:
     global _tools  # noqa: PLW0603
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends its workers
     _tools = place.tools()
 
 
@@ -109,11 +107,9 @@ def in_processes(jobs: Sequence[Job], place: Workplace, workers: int, stage: Sta
         for job in jobs:
             yield from _in_turn(stage, [job], tools)
         return
-    context = get_context("spawn")  # a forked child would share the parent's open ledger and threads
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(place,))
     waiting: set[Future[list[R]]] = set()
     todo = chunks(jobs)
-    try:
+    with processes(workers, _prepare, place) as pool:
         while True:
             while len(waiting) < 2 * workers and (chunk := next(todo, None)) is not None:
                 waiting.add(pool.submit(_work, stage, chunk))
@@ -122,17 +118,6 @@ def in_processes(jobs: Sequence[Job], place: Workplace, workers: int, stage: Sta
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 yield from future.result()
-    except BaseException:
-        _end(pool)
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end(pool: ProcessPoolExecutor) -> None:
-    """End the workers at once: what they hold is made again on the next build."""
-    for worker in list((pool._processes or {}).values()):  # Python 3.14 has kill_workers()
-        worker.terminate()
 
 
 def in_loop(jobs: Sequence[Job], tools: Tools, concurrency: int) -> Iterator[Done]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from vtscot import processes
 from vtscot.drivers import Workplace, in_loop, in_processes
 from vtscot.index import Index
 from vtscot.progress import Progress
@@ -48,7 +48,7 @@ def cores(recipe: Recipe) -> int:
         return recipe.workers
     if recipe.verify.segmenter in WEIGHTS:
         return 1  # one copy of the weights
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processes.cores()
 
 
 def input_digest(job: Job, index: Index, recipe: Recipe) -> str:

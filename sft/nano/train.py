@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from vtscot.budget import PRESETS
 from vtscot.policy.init import join
 from vtscot.policy.processor import PolicyProcessor, image_processor
 from vtscot.policy.tiny import tiny_sam, tiny_vlm
+from vtscot.processes import processes
 from vtscot.sft.nano.batch import collate, pictures
 from vtscot.sft.nano.curves import write_curves
 from vtscot.sft.nano.measure import measure
@@ -106,7 +106,7 @@ def make_worlds(settings: NanoSettings, folder: Path, say: Say, workers: int = 1
         for job in missing:
             write_shard(*job)
     elif missing:
-        with ProcessPoolExecutor(workers) as pool:
+        with processes(workers) as pool:
             for future in [pool.submit(write_shard, path, numbers, *rest) for path, numbers, *rest in missing]:
                 future.result()
     return list(read_shards(folder))[:total]

@@ -8,16 +8,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
+
+from vtscot.processes import cores, processes
 
 from .files import RECORD, SPLITS, prepare, read_record, write_json
 from .seeds import VERSION
@@ -56,7 +55,7 @@ def write_demo(
     record = read_record(root, videos, seed)
     if record is None:
         prepare(root)
-        record = _write(root, videos, seed, min(workers or _cores(), videos), progress)
+        record = _write(root, videos, seed, min(workers or cores(), videos), progress)
     elif progress:
         progress(videos, videos)
     return _summary(record)
@@ -64,10 +63,6 @@ def write_demo(
 
 def split_of(number: int) -> str:
     return "valid_u" if number % 4 == 3 else "train"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _summary(record: dict[str, Any]) -> DemoSummary:
@@ -101,18 +96,6 @@ def _produce(root: Path, videos: int, seed: int, workers: int) -> Iterator[Video
     if workers == 1:
         yield from (write_video(*job) for job in jobs)
         return
-    # Not forked: the caller may have threads, OpenCV's among them.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        try:
-            for future in as_completed([pool.submit(write_video, *job) for job in jobs]):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _start_worker() -> None:
-    """One core per process; an interrupt is the parent's business."""
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with processes(workers, cv2.setNumThreads, 1) as pool:
+        for future in as_completed([pool.submit(write_video, *job) for job in jobs]):
+            yield future.result()

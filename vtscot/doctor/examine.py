@@ -6,11 +6,8 @@ their own where there are workers, and the report does not depend on how many.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from vtscot.doctor.alignment import find_misfit
@@ -21,6 +18,7 @@ from vtscot.doctor.text import odd_text
 from vtscot.errors import FrameError
 from vtscot.frames import Frames
 from vtscot.index import Index, build_index, open_index
+from vtscot.processes import processes
 from vtscot.progress import Progress, Silent
 from vtscot.records import Query, Video
 from vtscot.sources.base import Source
@@ -134,13 +132,8 @@ def _batches(names: Sequence[str], room: _Room, root: Path | None, workers: int)
         yield from map(room.examine, names)
         return
     settings = (room.source.name, root, room.source.split, room.index.directory, room.deep)
-    pool = ProcessPoolExecutor(
-        min(workers, len(names)), mp_context=get_context("spawn"), initializer=_prepare, initargs=settings
-    )
-    try:
+    with processes(min(workers, len(names)), _prepare, *settings) as pool:
         yield from pool.map(_work, names)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 _room: _Room | None = None  # of a worker process; set once by `_prepare`
@@ -150,7 +143,6 @@ def _prepare(name: str, root: Path, split: str, directory: Path, deep: bool) -> 
     global _room  # noqa: PLW0603
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends its workers
     cv2.setNumThreads(1)
     _room = _Room(open_source(name, root, split), open_index(directory), deep)
 

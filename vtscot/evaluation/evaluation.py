@@ -6,23 +6,20 @@ at a time, however many there are.
 
 from __future__ import annotations
 
-import os
-import signal
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, Literal
 
-from vtscot.errors import DataError, MaskError, RunError
+from vtscot.errors import DataError, MaskError
 from vtscot.evaluation.benchmarks import counted_frames
 from vtscot.evaluation.extras import HasActions
 from vtscot.evaluation.predictions import Asked, Place, Predictions, refusal
 from vtscot.evaluation.scoring import Rules, Scores, Truths, missing, score
 from vtscot.evaluation.truth import Truth, TruthReader, Unscorable, at_frames, within, write_foregrounds
+from vtscot.processes import cores, processes
 from vtscot.progress import Progress, Silent
 from vtscot.records import Query, Video
 from vtscot.tracks import MaskTrack
@@ -143,7 +140,6 @@ _bench: Bench | None = None  # of a worker process; set once by `_prepare`
 
 def _prepare(place: Workplace) -> None:
     global _bench  # noqa: PLW0603
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends its workers
     _bench = place.bench()
 
 
@@ -247,7 +243,7 @@ def _workers(asked: int | None, items: list[Item]) -> int:
         return asked
     if sum(len(item.asked.counted or item.asked.frames) for item in items) <= SMALL:
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def _drive(chunks: list[list[Item]], place: Workplace, workers: int) -> Iterator[list[Row]]:
@@ -257,18 +253,12 @@ def _drive(chunks: list[list[Item]], place: Workplace, workers: int) -> Iterator
         bench = place.bench()
         yield from ([bench.row(item) for item in chunk] for chunk in chunks)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_prepare, initargs=(place,))
     running: deque[Future[list[Row]]] = deque()
     todo = iter(chunks)
-    try:
+    with processes(workers, _prepare, place) as pool:
         while True:
             while len(running) < 4 * workers and (chunk := next(todo, None)) is not None:
                 running.append(pool.submit(_work, chunk))
             if not running:
                 return
             yield running.popleft().result()
-    except BrokenProcessPool:
-        hint = f"perhaps for memory; try --workers {workers // 2}"
-        raise RunError(f"a worker process was ended from outside, {hint}") from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -5,15 +5,12 @@ Every process makes the same good episodes for itself (the oracle writes them in
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +18,7 @@ from vtscot.budget import Budget
 from vtscot.errors import DataError, UsageError
 from vtscot.index import ensure_index, open_index
 from vtscot.mining import MiningSettings
+from vtscot.processes import processes
 from vtscot.progress import Progress
 from vtscot.records import Verdict
 from vtscot.segmenter import open_segmenter
@@ -151,23 +149,6 @@ def _measured(measuring: Measuring, judged: list[Judged], seconds: float, tallie
     )
 
 
-@contextmanager
-def _pool(workers: int) -> Iterator[Executor]:
-    """Processes that an interruption of this one ends; one worker is a thread of this process."""
-    if workers == 1:
-        with ThreadPoolExecutor(1) as thread:
-            yield thread
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_deaf)
-    try:
-        yield pool
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _deaf() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends its workers
+def _pool(workers: int) -> AbstractContextManager[Executor]:
+    """Processes; one worker is a thread of this process."""
+    return ThreadPoolExecutor(1) if workers == 1 else processes(workers)
