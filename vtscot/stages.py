@@ -66,18 +66,14 @@ class Tools:
     judge: Judge | None = None
     client: ChatClient | None = None  # what teacher and grounder share where they ask a model
     frames: Callable[[str], Frames] = field(init=False)
-    track: Callable[[str], MaskTrack] = field(init=False)
-    target: Callable[[Query], MaskTrack | None] = field(init=False)
 
     def __post_init__(self) -> None:
         # Queries come video by video: a few videos are enough to remember.
         self.frames = lru_cache(maxsize=8)(lambda name: self.source.frames(self.index.videos[name]))
-        self.track = lru_cache(maxsize=64)(self.index.track)
-        self.target = lru_cache(maxsize=8)(self.index.target)
 
     def others(self, query: Query) -> dict[str, MaskTrack]:
         """The other annotated objects of the query's video."""
-        return {name: self.track(name) for name in self.index.others(query)}
+        return {name: self.index.track(name) for name in self.index.others(query)}
 
 
 def mine_query(query: Query, index: Index, settings: MiningSettings, budget: Budget) -> Plan:
@@ -97,7 +93,7 @@ async def trace(job: Job, tools: Tools, variant: int = 0) -> tuple[Plan, Episode
         plan=job.plan,
         observations=observations(job.plan, budget),
         frames=tools.frames(query.video),
-        target=tools.target(query),
+        target=tools.index.target(query),
         objects=tools.others(query),
         seed=tools.recipe.seed,
         variant=variant,
@@ -111,7 +107,7 @@ async def grade(query: Query, plan: Plan, episode: Episode, tools: Tools) -> Out
     verdict = await verify(
         episode,
         plan,
-        tools.target(query),
+        tools.index.target(query),
         tools.frames(query.video),
         tools.grounder,
         tools.segmenter,

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,10 @@ class IndexedVideo(Frozen):
 
 @dataclass(frozen=True)
 class Index:
-    """What is known of a split. Areas and boxes are in memory; masks are read when `track` asks for them."""
+    """What is known of a split. Areas and boxes are in memory; masks are read when they are asked for.
+
+    Queries come video by video, and several ask for the same objects: the tracks read last are remembered.
+    """
 
     directory: Path
     source: str
@@ -91,12 +94,20 @@ class Index:
 
     def track(self, anno_id: str) -> MaskTrack:
         """The masks of one track, read from disk; DataError for an unknown track."""
-        return self.store.track(anno_id)
+        return self._track(anno_id)
 
     def target(self, query: Query) -> MaskTrack | None:
         """The union of a query's target masks, read from disk; None where it means nothing in the video."""
-        tracks = [self.track(anno_id) for anno_id in query.anno_ids]
-        return MaskTrack.merge(tracks) if tracks else None
+        return self._union(query.anno_ids) if query.anno_ids else None
+
+    @cached_property
+    def _track(self) -> Callable[[str], MaskTrack]:
+        return lru_cache(maxsize=64)(self.store.track)
+
+    @cached_property
+    def _union(self) -> Callable[[tuple[str, ...]], MaskTrack]:
+        track = self._track  # not `self`: the index would hold itself until the garbage collector comes by
+        return lru_cache(maxsize=8)(lambda names: MaskTrack.merge([track(name) for name in names]))
 
     @cached_property
     def _objects(self) -> dict[str, tuple[str, ...]]:

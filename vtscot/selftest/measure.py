@@ -36,7 +36,6 @@ def cases(
     """The episodes of all queries of an index, with the thoughts of `teacher` (the oracle by default)."""
     writer = teacher or OracleTeacher()
     frames = lru_cache(maxsize=8)(lambda video: source.frames(index.videos[video]))
-    track = lru_cache(maxsize=64)(index.track)
     for query in index.queries:
         plan = mine_query(query, index, mining or MiningSettings(), budget)
         task = TraceTask(
@@ -45,7 +44,7 @@ def cases(
             observations=observations(plan, budget),
             frames=frames(query.video),
             target=index.target(query),
-            objects={name: track(name) for name in index.others(query)},
+            objects={name: index.track(name) for name in index.others(query)},
             seed=seed,
         )
         chosen, thoughts = asyncio.run(writer.trace(task))
