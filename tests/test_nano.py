@@ -30,6 +30,7 @@ from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.settings import TinySettings
 from vtscot.policy.tiny import tiny_sam, tiny_vlm
 from vtscot.sft.nano.batch import Batch, collate, patches
+from vtscot.sft.nano.curves import write_curves
 from vtscot.sft.nano.fragments import draw_fragments, draw_said
 from vtscot.sft.nano.model import Warmup
 from vtscot.sft.nano.prompts import sam_pixels
@@ -332,6 +333,16 @@ def test_a_short_training_passes_every_level_and_goes_on_after_a_stop(
     assert (whole / "curves.svg").read_text().startswith("<svg")
     policy, _ = load_policy(folder)
     assert policy.config.budget == PRESETS["tiny"].model_dump(mode="json")
+
+
+def test_steps_that_are_made_again_after_a_stop_are_drawn_once(tmp_path: Path) -> None:
+    rows = [{"level": "all", "step": step, "text": 100 / step} for step in (50, 100, 150)]
+    drawn = []
+    for name, log in (("whole", rows), ("stopped", [rows[0], rows[1] | {"text": 9.0}, *rows[1:]])):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in log))
+        write_curves(tmp_path / name, tmp_path / f"{name}.svg")
+        drawn.append((tmp_path / f"{name}.svg").read_text())
+    assert drawn[0] == drawn[1]
 
 
 TWO = """

@@ -18,7 +18,7 @@ _BARS: Final = {"short_hit": "short_constant", "window_iou": "window_constant"}
 
 def write_curves(log: Path, path: Path) -> None:
     """One panel per term and measure over all steps; a dashed line is the best constant answer."""
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    rows = _rows(log)
     panels = [panel for name in _LOSSES for panel in _panel(name, rows, None)]
     panels += [panel for name in _MEASURES for panel in _panel(name, rows, "measured")]
     lines = (len(panels) + _COLUMNS - 1) // _COLUMNS
@@ -29,6 +29,12 @@ def write_curves(log: Path, path: Path) -> None:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
         f'{style}<rect width="{width}" height="{height}" fill="#fff"/>{body}</svg>\n'
     )
+
+
+def _rows(log: Path) -> list[dict[str, Any]]:
+    """The lines of a log; of a step that was made again after a stop, the later ones."""
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    return list({(row["level"], row["step"], "measured" in row): row for row in rows}.values())
 
 
 def _placed(panel: str, column: int, row: int) -> str:
