@@ -345,6 +345,18 @@ def test_steps_that_are_made_again_after_a_stop_are_drawn_once(tmp_path: Path) -
     assert drawn[0] == drawn[1]
 
 
+def test_the_curves_show_where_each_level_starts_and_break_where_one_lacks_the_term(tmp_path: Path) -> None:
+    terms = {"easy": "text", "mixed": "text", "reading": "reads", "between": "text"}
+    rows = [{"level": name, "step": step, term: 1.0} for name, term in terms.items() for step in (50, 100)]
+    (tmp_path / "log").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_curves(tmp_path / "log", tmp_path / "curves.svg")
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert "easy 0, mixed 100, reading 200, between 300; end 400." in drawn
+    assert drawn.count("stroke:#ddd") == 2 * 3
+    assert 'd="M45.0,0.0L90.0,0.0L135.0,0.0L180.0,0.0M315.0,0.0L360.0,0.0"' in drawn
+    assert 'd="M225.0,0.0L270.0,0.0"' in drawn
+
+
 TWO = """
 import json, sys
 from pathlib import Path
