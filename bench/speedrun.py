@@ -15,6 +15,7 @@ OUT/speedrun.json, OUT/speedrun.html
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -30,6 +31,7 @@ from typing import Any
 from _reach import reach, seed_figures  # the parts of this bench beside it
 from _speedrun_page import write_page
 
+from vtscot.policy.load import policy_folder
 from vtscot.processes import cores
 from vtscot.sft.recipe import load_sft_recipe
 
@@ -54,7 +56,10 @@ QUICK = Plan(videos=8, queries=6, train=("max_steps=4", "save_every=100"))
 
 @dataclass(frozen=True)
 class Step:
-    """One command, and the path whose presence says that something of it is there to be gone on with."""
+    """One command, and the path whose presence says that something of it is there to be gone on with.
+
+    `weights` is the digest of the policy that it begins from, where that may change under the same name.
+    """
 
     name: str
     line: tuple[str, ...]
@@ -62,6 +67,7 @@ class Step:
     resume: tuple[str, ...] = ()
     processes: int = 1
     threads: int = 1
+    weights: str = ""
 
     def command(self) -> list[str]:
         """What is run. Several processes train on shares of every step, through torch's launcher: that of accelerate
@@ -76,13 +82,14 @@ def steps(plan: Plan, seed: int, place: Path) -> tuple[Step, ...]:
     sets = [f"source.videos={plan.videos}", *plan.build]
     build = ("build", "--recipe", "speedrun", "--run", str(run), "--seed", str(seed), *_sets(sets))
     train = ("train", "sft", "--data", str(run), "--model", plan.model, "--recipe", RECIPE, "--out", str(policy))
+    train = (*train, *_sets([f"seed={seed}", _share(plan), *plan.train]))
     held_out = ("--source", "demo", "--root", str(run / "source"), "--split", "valid_u")
     ask = ("eval", "--model", str(policy), *held_out, "--guided", "--episodes-only")
     where = ("--batch-size", "32", "--out", str(evaluated))
     limit = ("--limit", str(plan.queries)) if plan.queries else ()
     return (
         Step("build", build, run),
-        Step("train", (*train, *_sets([f"seed={seed}", _share(plan), *plan.train])), policy, ("--resume",), plan.cores),
+        Step("train", train, policy, ("--resume",), plan.cores, weights=_weights(plan.model)),
         Step("eval", (*ask, *where, *limit), evaluated / "episodes.jsonl", ("--resume",), threads=plan.cores),
     )
 
@@ -93,6 +100,14 @@ def _share(plan: Plan) -> str:
     return f"batch.per_device={max(1, effective // plan.cores)}"
 
 
+def _weights(model: str) -> str:
+    """A digest of the weights in the folder of that policy; that of nothing for an id of the Hub."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(policy_folder(model)).glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _sets(assignments: Sequence[str]) -> tuple[str, ...]:
     return tuple(word for assignment in assignments for word in ("--set", assignment))
 
@@ -100,11 +115,10 @@ def _sets(assignments: Sequence[str]) -> tuple[str, ...]:
 def take(step: Step, place: Path) -> float:
     """Run a step unless it is done; its seconds, over all attempts that it took."""
     stamp, log = place / f"{step.name}.json", place / "log" / f"{step.name}.txt"
-    before = (
-        json.loads(stamp.read_text()) if stamp.is_file() else {"line": list(step.line), "seconds": 0.0, "done": False}
-    )
-    if before["line"] != list(step.line):
-        raise SystemExit(f"{stamp} is of another command; choose another --out, or remove it")
+    of = {"line": list(step.line), "weights": step.weights}
+    before = json.loads(stamp.read_text()) if stamp.is_file() else {**of, "seconds": 0.0, "done": False}
+    if {key: before.get(key) for key in of} != of:
+        raise SystemExit(f"{stamp} is of another command, or of other weights; choose another --out, or remove it")
     if before["done"]:
         return float(before["seconds"])
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +134,7 @@ def take(step: Step, place: Path) -> float:
             check=False,
         )
     seconds = before["seconds"] + time.perf_counter() - began
-    stamp.write_text(json.dumps({"line": list(step.line), "seconds": seconds, "done": ended.returncode == 0}))
+    stamp.write_text(json.dumps({**of, "seconds": seconds, "done": ended.returncode == 0}))
     if ended.returncode:
         last = "\n".join(log.read_text().splitlines()[-12:])
         raise SystemExit(f"{step.name} failed (exit code {ended.returncode}); {log} ends with\n{last}")

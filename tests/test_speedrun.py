@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from bench._reach import over_seeds, reach
 from tests.browser import chromium, find_chromium
+from vtscot.policy.load import NANO_FOLDER
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 
@@ -129,6 +131,17 @@ def test_another_plan_needs_another_folder(ran: Path) -> None:
     ended = speedrun(ran, "--set", "optimiser.lr=1")
     assert ended.returncode == 1
     assert "train.json is of another command" in ended.stderr
+
+
+def test_other_weights_of_the_same_name_need_another_folder(ran: Path) -> None:
+    stamp = ran / "seed-0" / "train.json"
+    made, now = stamp.read_text(), hashlib.sha256((NANO_FOLDER / "model.safetensors").read_bytes()).hexdigest()[:16]
+    assert json.loads(made)["weights"] == now
+    stamp.write_text(made.replace(now, "0" * 16))
+    ended = speedrun(ran)
+    stamp.write_text(made)
+    assert ended.returncode == 1
+    assert "train.json is of another command, or of other weights" in ended.stderr
 
 
 def test_a_step_that_fails_says_what_it_said(tmp_path: Path) -> None:
