@@ -1,5 +1,4 @@
-"""The policy with real classes and small random weights. That PIL and torchvision resize alike is not tested: CPU
-machines have no torchvision that works."""
+"""The policy with real classes and small random weights."""
 
 from __future__ import annotations
 
