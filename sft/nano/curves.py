@@ -7,12 +7,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Final
 
 _WIDTH: Final = 360
 _HEIGHT: Final = 170
 _GAP: Final = 46
 _COLUMNS: Final = 2
+_WORDS: Final = 120  # characters in a line above the panels
 _LOSSES: Final = ("text", "looks", "shows", "knows", "reads", "mask", "object", "reached")
 _MEASURES: Final = ("f1", "short_hit", "window_iou", "none_empty", "exact/here", "exact/across")
 _BARS: Final = {"short_hit": "short_constant", "window_iou": "window_constant"}
@@ -30,7 +32,8 @@ def write_curves(log: Path, path: Path) -> None:
     lines = (len(panels) + _COLUMNS - 1) // _COLUMNS
     width, height = _COLUMNS * (_WIDTH + _GAP) + _GAP, lines * (_HEIGHT + _GAP) + 2 * _GAP
     levels = ", ".join(f"{name} {start:,}" for name, start in starts.items())
-    body = f'<text x="{_GAP}" y="20">Levels by their first step: {levels}; end {end:,}.</text>'
+    said = wrap(f"Levels by their first step: {levels}; end {end:,}.", _WORDS)
+    body = "".join(f'<text x="{_GAP}" y="{18 + 14 * n}">{line}</text>' for n, line in enumerate(said))
     body += "".join(_placed(panel, n % _COLUMNS, n // _COLUMNS) for n, panel in enumerate(panels))
     style = "<style>text{font:11px sans-serif;fill:#333}path{fill:none;stroke:#27c;stroke-width:1.5}</style>"
     path.write_text(
