@@ -39,12 +39,12 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python -m bench
 
-# The tiny base policy that ships with the package, from nothing: some three hours on two cores. Goes on where it was stopped.
+# The tiny base policy that ships with the package, from nothing: some three and a half hours on two cores. Goes on where it was stopped.
 CORES ?= 2
 nano: $(VENV)/dev
 	$(BIN)/python -m torch.distributed.run --standalone --nproc_per_node $(CORES) -m vtscot.sft.nano --out runs/nano
 
-# Demo data, build, cold start from nano, evaluation on held-out videos, report: under 15 minutes on two cores.
+# Demo data, build, cold start from nano, evaluation on held-out videos, report: a quarter of an hour on two cores.
 SEEDS ?= 0
 speedrun: $(VENV)/dev
 	$(BIN)/python bench/speedrun.py --seeds $(SEEDS) --out runs/speedrun
