@@ -9,8 +9,8 @@ episodes, so text has a few tokens more or less than with Qwen's; most tokens ar
 
     python bench/shapes.py [--quick] [--json] [--shapes 2b,4b] [--steps N] [--device DEVICE] [--set KEY=VALUE ...]
 
-A shape takes 4 bytes per parameter on the disk, twice. On a CPU with 24 GB, some half an hour on two cores:
---shapes 2b --steps 1 --rows 1 --set precision=fp32 --set batch.effective=1
+A shape takes 4 bytes per parameter on the disk, twice. On a CPU: --shapes 2b --steps 1 --rows 1 --set precision=fp32
+--set batch.effective=1 (not tried yet; nor is a GPU).
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def peak_gb(device: str) -> float:
 
     import torch
 
-    if device == "cuda":
-        return float(torch.cuda.max_memory_allocated()) / 1e9
+    if device.startswith("cuda"):
+        return float(torch.cuda.max_memory_allocated(device)) / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
@@ -94,7 +94,7 @@ def write(run: Path, policy: Path, device: str, rows: int) -> dict[str, Any]:
     from vtscot.policy.rollout import Ask, roll
     from vtscot.sft.examples import open_examples
 
-    model, processor = load_policy(policy, device, "bfloat16" if device == "cuda" else "float32")
+    model, processor = load_policy(policy, device, "bfloat16" if device.startswith("cuda") else "float32")
     examples = open_examples(str(run))
     asks = [Ask(f"q/{i}", "the red circle", examples[i % len(examples)].frames) for i in range(rows)]
 
@@ -120,8 +120,8 @@ def device_name(device: str) -> str:
     """What the figures are of."""
     import torch
 
-    if device == "cuda":
-        return str(torch.cuda.get_device_name())
+    if device.startswith("cuda"):
+        return str(torch.cuda.get_device_name(device))
     models = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return f"{models[0] if models else platform.machine()}, {torch.get_num_threads()} threads"
 
@@ -205,7 +205,7 @@ def table(found: dict[str, Any]) -> list[str]:
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tiny shape, two short videos, one step")
+    parser.add_argument("--quick", action="store_true", help="a tiny shape, one video, one step")
     parser.add_argument("--json", action="store_true", help="one object on standard output")
     parser.add_argument("--shapes", help="2b, 4b or tiny, separated by commas [default: 2b,4b]")
     parser.add_argument("--steps", type=int, help="of the recipe [default: 3]")
