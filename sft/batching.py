@@ -118,8 +118,9 @@ class Collator:
 
     input_ids, labels, mm_token_type_ids (B, T), padded on the right: no token looks at the padding after it, so there
     is no mask, which makes attention twice as fast; seg_index (N, 2) and seg_frame (N,) as `Policy.forward` takes
-    them; every distinct image once in pixel_values (P, C) and image_grid_thw (I', 3) with image_index (I,); the
-    distinct decoded frames (F, 3, S, S); masks bool (N, S, S), mask_ids [(query id, turn, epoch)], tokens [B lengths].
+    them; every distinct image once in pixel_values (P, C) and image_grid_thw (I', 3) with image_index (I,) and
+    image_keys [I' keys]; the distinct decoded frames (F, 3, S, S); masks bool (N, S, S), mask_ids [(query id, turn,
+    epoch)], tokens [B lengths].
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -152,6 +153,7 @@ class Collator:
             "pixel_values": torch.cat([self._encoder.pixels(image) for image in images]),
             "image_grid_thw": torch.stack([image.grid for image in images]),
             "image_index": index,
+            "image_keys": list(owners),
         }
 
     def _frames(self, batch: Sequence[tuple[int, int, Sample]]) -> dict[str, Tensor]:

@@ -7,10 +7,9 @@ size: the expressions of a video and the looks of an episode show the same frame
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from vtscot import masks
 from vtscot.budget import fit
 from vtscot.errors import PolicyError
 from vtscot.frames import Frames
+from vtscot.lru import Lru
 from vtscot.masks import Rle
 from vtscot.policy.pixels import square
 from vtscot.policy.processor import PolicyProcessor
@@ -27,7 +27,6 @@ from vtscot.records import Episode, Observation
 
 from .examples import Example, Examples
 
-T = TypeVar("T")
 ImageKey = tuple[str, int, int | None]  # video, frame, most pixels; None: as it is
 
 
@@ -49,29 +48,6 @@ class Sample:
     masks: Tensor  # bool (N, S, S)
 
 
-class Cache:
-    """Values by key, the least used thrown away first where they exceed `limit` bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
-        self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
-        """The value of `key`, made now if it is not kept."""
-        if key in self._values:
-            self._values.move_to_end(key)
-            kept: T = self._values[key][0]
-            return kept
-        value = make()
-        weight = size(value)
-        self._values[key] = (value, weight)
-        self.used += weight
-        while self.used > self.limit and len(self._values) > 1:
-            self.used -= self._values.popitem(last=False)[1][1]
-        return value
-
-
 class Encoder:
     """Encodes the records of `examples` for a policy; keeps what it made."""
 
@@ -79,7 +55,7 @@ class Encoder:
         self.examples = examples
         self.processor = processor
         self.image_size = image_size
-        self._cache = Cache(cache_mb * 2**20)
+        self._kept: Lru[Hashable, Any] = Lru(cache_mb * 2**20, _bytes)
         self._sizes: dict[tuple[str, int], tuple[int, int]] = {}
 
     def __len__(self) -> int:
@@ -101,11 +77,13 @@ class Encoder:
 
     def sample(self, i: int) -> Sample:
         """Record i; PolicyError naming it where text, images and masks do not match."""
-        return self._cache.get(("sample", i), lambda: self._sample(i), _sample_bytes)
+        sample: Sample = self._kept.made(("sample", i), lambda: self._sample(i))
+        return sample
 
     def image(self, key: ImageKey, i: int) -> ImageBytes:
         """The patches of one image as bytes; record i shows it."""
-        return self._cache.get(key, lambda: self._image(key, self.examples[i].frames), lambda made: made.pixels.nbytes)
+        image: ImageBytes = self._kept.made(key, lambda: self._image(key, self.examples[i].frames))
+        return image
 
     def frame(self, key: ImageKey, i: int) -> Tensor:
         """One frame as SAM 2 sees it, before it is scaled: uint8 (3, S, S); a mask of record i is decoded on it."""
@@ -113,7 +91,8 @@ class Encoder:
         def make() -> Tensor:
             return square(self.examples[i].frames.image(key[1], key[2]), self.image_size)
 
-        return self._cache.get(("frame", *key), make, lambda made: made.nbytes)
+        frame: Tensor = self._kept.made(("frame", *key), make)
+        return frame
 
     def pixels(self, image: ImageBytes) -> Tensor:
         """The patches (P, C) float32 as the image processor makes them."""
@@ -168,5 +147,7 @@ def _lean(encoded: Encoded) -> Encoded:
     return dataclasses.replace(encoded, pixel_values=nothing)
 
 
-def _sample_bytes(sample: Sample) -> int:
-    return int(sample.masks.nbytes + 4 * sample.encoded.input_ids.nbytes)
+def _bytes(made: Sample | ImageBytes | Tensor) -> int:
+    if isinstance(made, Sample):
+        return int(made.masks.nbytes + 4 * made.encoded.input_ids.nbytes)
+    return int(made.pixels.nbytes if isinstance(made, ImageBytes) else made.nbytes)

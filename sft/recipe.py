@@ -61,6 +61,7 @@ class SftRecipe(Frozen):
     log_every: int = Field(default=1, ge=1)  # steps
     loader_workers: int = Field(default=0, ge=0)  # processes that read and encode; 0: the training process itself
     cache_mb: int = Field(default=1024, ge=0)  # of encoded images and frames, in each of those processes
+    features_mb: int = Field(default=0, ge=0)  # of what a frozen vision tower makes, kept in each training process
     report_to: tuple[Literal["wandb", "trackio"], ...] = ()
 
     @model_validator(mode="after")

@@ -27,6 +27,7 @@ from vtscot.training.losses import mask_ious, mask_losses, point_generator, toke
 from vtscot.training.trainer import PolicyTrainer
 
 from .batching import Batches, Collator, Samples
+from .frozen import FrozenTower
 from .recipe import SftRecipe
 
 TERMS: Final = ("lm", "bce", "dice", "object")
@@ -69,8 +70,14 @@ class SftTrainer(PolicyTrainer, Trainer):  # type: ignore[misc]
         self.token_weights = None if token_weights is None else token_weights.to(arguments.device)
         self.save_processor = save_processor
         self.model_accepts_loss_kwargs = True  # our losses are divided by the numbers of the whole step
+        self.frozen = FrozenTower(policy, recipe.features_mb) if self._keeps_features() else None
         self._sums = torch.zeros(len(_SUMS), dtype=torch.float64, device=arguments.device)
         self._since = (0, 0.0)  # step and time of the last log
+
+    def _keeps_features(self) -> bool:
+        """Not of a tower that is trained; nor where weights are shared out: whole they are in a forward pass only."""
+        shared = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        return self.recipe.features_mb > 0 and not self.recipe.trainable.vision_tower and not shared
 
     def get_train_dataloader(self) -> DataLoader:
         """The batches of this process: they are shared out already, so accelerate has nothing to do with them."""
@@ -115,7 +122,10 @@ class SftTrainer(PolicyTrainer, Trainer):  # type: ignore[misc]
         labels = inputs["labels"]
         where = (labels[:, 1:] != IGNORED).nonzero()
         targets = labels[where[:, 0], where[:, 1] + 1]
-        output = model(**{name: inputs[name] for name in INPUTS}, logits_index=where)
+        given = {name: inputs[name] for name in INPUTS}
+        if self.frozen is not None:
+            given = self.frozen.seen(given, inputs["image_keys"])
+        output = model(**given, logits_index=where)
         words = token_losses(output.logits, targets, self.token_weights)
         points = [point_generator(self.recipe.seed, *mask_id) for mask_id in inputs["mask_ids"]]
         masks = mask_losses(output.mask_logits, output.object_scores, inputs["masks"], self.recipe.losses, points)

@@ -17,7 +17,7 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from tests.rolling import BUDGET, learned, write_video
 from vtscot.frames import Frames
 from vtscot.policy.cache import ROOM, Context, Counters, ImageFeatures, RoomyLayer, Slice
-from vtscot.policy.features import FeatureStore, Lru
+from vtscot.policy.features import FeatureStore
 from vtscot.policy.init import join
 from vtscot.policy.processor import PolicyProcessor, image_processor
 from vtscot.policy.settings import TinySettings
@@ -195,18 +195,6 @@ def test_room_grows_and_holds_what_was_written() -> None:
     assert values.equal(-keys)
     layer.batch_select_indices(torch.tensor([1]))
     assert layer.update(parts[0][1:], parts[0][1:])[0].equal(torch.cat([keys[1:], parts[0][1:]], dim=-2))
-
-
-def test_what_was_not_asked_for_the_longest_is_dropped_first() -> None:
-    kept: Lru[str, int] = Lru(10, lambda value: value)
-    for name, size in (("a", 4), ("b", 3), ("c", 2)):
-        kept.put(name, size)
-    assert kept.get("a") == 4
-    kept.put("d", 5)
-    assert [kept.get(name) for name in "abcd"] == [4, None, None, 5]
-    assert kept.bytes == 9
-    kept.put("e", 11)  # larger than all room: nothing is kept, nothing breaks
-    assert (kept.get("e"), kept.bytes) == (None, 0)
 
 
 def test_features_are_the_same_from_memory_that_is_too_small(

@@ -28,7 +28,7 @@ from vtscot.policy.processor import PolicyProcessor
 from vtscot.policy.tokens import IGNORED, encode_episode, shown_images
 from vtscot.publish.reading import find_shards
 from vtscot.sft.batching import Batches, Collator, Samples, schedule
-from vtscot.sft.encoding import Cache, Encoder
+from vtscot.sft.encoding import Encoder
 from vtscot.sft.examples import open_examples
 from vtscot.sft.recipe import BatchSettings, SftRecipe
 
@@ -125,18 +125,6 @@ def test_padding_on_the_right_without_a_mask_gives_what_a_mask_gives(encoder: En
         torch.testing.assert_close(ours.logits[row, :end], masked.logits[row, by:], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(ours.mask_logits, masked.mask_logits, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(ours.object_scores, masked.object_scores, atol=1e-4, rtol=1e-4)
-
-
-def test_the_cache_is_bounded_and_forgets_the_least_used() -> None:
-    cache, made = Cache(100), []
-
-    def get(key: str) -> str:
-        return cache.get(key, lambda: made.append(key) or key, lambda _: 40)  # type: ignore[func-returns-value]
-
-    for key in ("a", "b", "a", "c", "a", "b"):
-        assert get(key) == key
-    assert made == ["a", "b", "c", "b"]
-    assert cache.used <= 100
 
 
 def order(ids: list[str], lengths: list[int], recipe: SftRecipe, processes: int = 1) -> list[list[list[Any]]]:

@@ -6,13 +6,13 @@ a query that look at the same frames.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
 from vtscot.errors import PolicyError
+from vtscot.lru import Lru
 from vtscot.policy.cache import Counters, ImageFeatures
 from vtscot.policy.decode import DecodedMasks, FrameFeatures
 from vtscot.policy.processor import PolicyProcessor
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 KEPT_BYTES: Final = 2**28  # of each kind: some 16 frames of SAM 2 at 1024 pixels
 
 ImageKey = tuple[str, int]  # digest of the frame, most pixels it may have
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class Shown(NamedTuple):
@@ -36,29 +34,6 @@ class Shown(NamedTuple):
 
     keys: tuple[ImageKey, ...]
     patches: tuple[Patches, ...]
-
-
-class Lru(Generic[K, V]):
-    """A dict of at most `limit` bytes: what has not been asked for the longest goes first. `size` tells bytes."""
-
-    def __init__(self, limit: int, size: Callable[[V], int]) -> None:
-        self.limit, self.size = limit, size
-        self.bytes = 0
-        self._items: OrderedDict[K, V] = OrderedDict()
-
-    def get(self, key: K) -> V | None:
-        """The value, now the youngest."""
-        if key in self._items:
-            self._items.move_to_end(key)
-        return self._items.get(key)
-
-    def put(self, key: K, value: V) -> None:
-        """Keep a value, which is not kept already, and drop what has no place any more."""
-        self._items[key] = value
-        self.bytes += self.size(value)
-        while self.bytes > self.limit:
-            _, old = self._items.popitem(last=False)
-            self.bytes -= self.size(old)
 
 
 class FeatureStore:
@@ -69,7 +44,7 @@ class FeatureStore:
     ) -> None:
         self.policy, self.processor, self.counters = policy, processor, counters
         self._patches: Lru[ImageKey, Patches] = Lru(kept_bytes, lambda image: _bytes((image.pixel_values, image.grid)))
-        self._images: Lru[ImageKey, ImageFeatures] = Lru(kept_bytes, lambda image: _bytes((image.pooled, *image.deep)))
+        self._images: Lru[ImageKey, ImageFeatures] = Lru(kept_bytes, features_bytes)
         self._frames: Lru[str, FrameFeatures] = Lru(kept_bytes, lambda frame: _bytes(frame.levels))
 
     def show(self, frames: Frames, observation: Observation, query_id: str) -> Shown:
@@ -114,12 +89,7 @@ class FeatureStore:
         grids = torch.stack([image.grid for image in images]).to(device)
         self.counters.encoded_images += len(images)
         self.counters.vision_patches += len(pixels)
-        encoded = self.policy.vlm.model.get_image_features(pixels, grids, return_dict=True)
-        levels = getattr(encoded, "deepstack_features", None) or []  # Qwen2.5-VL has none
-        return [
-            ImageFeatures(pooled.clone(), tuple(level[i].clone() for level in levels))  # no view that keeps the others
-            for i, pooled in enumerate(encoded.pooler_output)
-        ]
+        return encode_images(self.policy, pixels, grids)
 
     def masks(self, places: Sequence[tuple[Frames, int]], seg_hidden: torch.Tensor) -> DecodedMasks:
         """The masks of hidden states (N, hidden), each on its frame (frames, index)."""
@@ -148,6 +118,21 @@ class FeatureStore:
                 found[key] = FrameFeatures(tuple(level[i : i + 1].clone() for level in encoded.levels))
                 self._frames.put(key, found[key])
         return found
+
+
+def encode_images(policy: Any, pixels: torch.Tensor, grids: torch.Tensor) -> list[ImageFeatures]:
+    """What the vision tower makes of I images with patches (P, C) and `grids` (I, 3); each has memory of its own."""
+    encoded = policy.vlm.model.get_image_features(pixels, grids, return_dict=True)
+    levels = getattr(encoded, "deepstack_features", None) or []  # Qwen2.5-VL has none
+    return [
+        ImageFeatures(pooled.clone(), tuple(level[i].clone() for level in levels))  # no view that keeps the others
+        for i, pooled in enumerate(encoded.pooler_output)
+    ]
+
+
+def features_bytes(image: ImageFeatures) -> int:
+    """The memory of an image's features."""
+    return _bytes((image.pooled, *image.deep))
 
 
 def _bytes(tensors: Iterable[torch.Tensor]) -> int:
