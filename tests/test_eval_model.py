@@ -28,6 +28,7 @@ from tests.test_cli import IN_A_TERMINAL
 from vtscot.cli.main import run
 from vtscot.evaluation import read_truth
 from vtscot.evaluation.episodes import MEASURES
+from vtscot.policy import dataset_eval
 from vtscot.policy.dataset_eval import choose, weights_digest
 from vtscot.sources.registry import open_source
 
@@ -177,6 +178,27 @@ def test_killed_and_resumed_gives_the_same_bytes(
     assert f"{answered} of {LIMIT} queries are answered already" in ended.err
     for name in ("predictions.json", "scores.json", "scores.csv", "scores.html", "episodes.jsonl"):
         assert (out / name).read_bytes() == (done[0] / name).read_bytes(), name
+
+
+def test_batches_are_full_whatever_the_videos(
+    speaking_policy_folder: Path, demo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the last batch is smaller; queries about one video stand together, in the order of the file."""
+    rolled: list[list[str]] = []
+
+    def roll(policy: Any, processor: Any, asks: Any, *args: Any, **kwargs: Any) -> Any:
+        rolled.append([ask.query_id for ask in asks])
+        return rollouts(policy, processor, asks, *args, **kwargs)
+
+    rollouts = dataset_eval.roll
+    monkeypatch.setattr(dataset_eval, "roll", roll)
+    more = ("--limit", LIMIT, "--episodes-only", "--batch-size", 4)
+    assert here(*command(speaking_policy_folder, demo_root, tmp_path / "out", *map(str, more))).code == 0
+    truth = read_truth(open_source("demo", demo_root, "valid_u"), tmp_path / "index")
+    asked = [(video.id, query.id) for video, queries in choose(truth, LIMIT) for query in queries]
+    assert rolled == [[name for _, name in asked[start : start + 4]] for start in range(0, LIMIT, 4)]
+    assert any(len({video for video, _ in asked[start : start + 4]}) > 1 for start in range(0, LIMIT, 4))
+    assert [line["query_id"] for line in lines(tmp_path / "out")] == [name for _, name in asked]
 
 
 def test_an_interruption_tells_how_to_go_on(speaking_policy_folder: Path, demo_root: Path, tmp_path: Path) -> None:

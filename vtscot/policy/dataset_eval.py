@@ -1,15 +1,17 @@
-"""A policy answers the queries of a split, video by video; every answer is in the journal before the next is worked on.
+"""A policy answers the queries of a split, batch by batch; every batch is in the journal before the next is begun.
 
-The queries of a video are rolled out together, so that its frames are decoded and encoded once. A video that was
-interrupted is rolled out anew as a whole: every batch is then what it would have been, and so is every answer. A query
-that cannot be answered (a broken frame, an expression that cannot be shown) gets an answer that says so.
+A batch is filled with the next queries in the order of the file, whatever video they are about: those about one video
+stand together, so that its frames are decoded and encoded once. A batch that was interrupted is rolled out anew as a
+whole: it is then what it would have been, and so is every answer. A query that cannot be answered (a broken frame, an
+expression that cannot be shown) gets an answer that says so.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,46 +114,63 @@ def answer_all(
     say.stage("answer", len(ids) - known)
     if known:
         say.note(f"{known} of {len(ids)} queries are answered already")
-    for video, queries in asked:
-        todo = [query for query in queries if query.id not in done]
-        if todo:
-            desk = _Desk(policy, processor, how, truth, video)
-            try:
-                for answer in desk.answers(queries, frozenset(query.id for query in todo)):
-                    journal.add(answer)
-                    say.advance()
-            except torch.OutOfMemoryError as error:
-                raise RunError(
-                    f"{video.id}: the memory of {policy.device} is too small for --batch-size {how.batch_size};"
-                    " go on with --resume and a smaller one"
-                ) from error
+    desk = _Desk(policy, processor, how, truth)
+    for batch in batches([(video, query) for video, queries in asked for query in queries], how.batch_size):
+        wanted = frozenset(query.id for _, query in batch if query.id not in done)
+        if not wanted:
+            continue
+        try:
+            for answer in desk.answers(batch, wanted):
+                journal.add(answer)
+                say.advance()
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"{batch[0][1].id}: the memory of {policy.device} is too small for --batch-size {how.batch_size};"
+                " go on with --resume and a smaller one"
+            ) from error
+
+
+def batches(asked: Sequence[tuple[Video, Query]], size: int) -> Iterator[Sequence[tuple[Video, Query]]]:
+    """`size` queries at a time, the last time fewer."""
+    return (asked[start : start + size] for start in range(0, len(asked), size))
 
 
 @dataclass(frozen=True)
 class _Desk:
-    """Where the queries of one video are answered."""
+    """Where the queries of one batch are answered."""
 
     policy: Policy
     processor: PolicyProcessor
     how: How
     truth: Truth
-    video: Video
 
-    def answers(self, queries: Sequence[Query], wanted: frozenset[str]) -> Iterator[Answer]:
-        """The answers to the `wanted` ones of all `queries` about the video, as they come."""
-        try:
-            frames = self.truth.source.frames(self.video)
-            width, height = frames.size(0)
-        except FrameError as error:
-            yield from (_failed(query, "frame-unreadable", error) for query in queries if query.id in wanted)
-            return
-        faults = {query.id: self._fault(query, (height, width)) for query in queries}
-        yield from (_failed(query, *fault) for query in queries if query.id in wanted and (fault := faults[query.id]))
-        sound = {query.id: query for query in queries if faults[query.id] is None}
-        yield from self._rolled(sound, frames, wanted)
+    def answers(self, asked: Sequence[tuple[Video, Query]], wanted: frozenset[str]) -> Iterator[Answer]:
+        """The answers to the `wanted` ones of a batch; at first to those that need not be rolled out."""
+        return (answer for answer in self._all(asked, wanted) if answer.query_id in wanted)
 
-    def _rolled(self, queries: dict[str, Query], frames: Frames, wanted: frozenset[str]) -> Iterator[Answer]:
-        asks = [Ask(query.id, query.expression, frames) for query in queries.values()]
+    def _all(self, asked: Sequence[tuple[Video, Query]], wanted: frozenset[str]) -> Iterator[Answer]:
+        open_video = lru_cache(maxsize=None)(self._open)
+        queries = {query.id: query for _, query in asked}
+        asks: list[Ask] = []
+        for video, query in asked:
+            try:
+                frames = open_video(video)
+            except FrameError as error:
+                yield _failed(query, "frame-unreadable", error)
+                continue
+            if fault := self._fault(video, query, frames):
+                yield _failed(query, *fault)
+            else:
+                asks.append(Ask(query.id, query.expression, frames))
+        yield from self._rolled(asks, queries, wanted)
+
+    def _open(self, video: Video) -> Frames:
+        """FrameError where not even the first frame can be read."""
+        frames = self.truth.source.frames(video)
+        frames.size(0)
+        return frames
+
+    def _rolled(self, asks: Sequence[Ask], queries: Mapping[str, Query], wanted: frozenset[str]) -> Iterator[Answer]:
         failed: list[Answer] = []
 
         def fail(ask: Ask, error: VtscotError) -> None:
@@ -168,9 +187,9 @@ class _Desk:
             on_error=fail,
         )
         for rollout in rollouts:
-            if rollout.ask.query_id in wanted:
+            if rollout.ask.query_id in wanted:  # the others had to be rolled out only
                 yield self._answer(rollout, queries[rollout.ask.query_id])
-        yield from (answer for answer in failed if answer.query_id in wanted)
+        yield from failed
 
     def _answer(self, rollout: Rollout, query: Query) -> Answer:
         try:
@@ -194,13 +213,15 @@ class _Desk:
             return None
         return finish(self.policy, rollout, self.processor, propagate_from=self.how.propagate_from)
 
-    def _fault(self, query: Query, size: tuple[int, int]) -> tuple[str, str] | None:
+    def _fault(self, video: Video, query: Query, frames: Frames) -> tuple[str, str] | None:
         """(reason, detail) of a query that need not be rolled out: its prediction could not be scored, or shown."""
         if not query.expression.strip():
             return "empty-expression", "there is nothing to look for"
         if not encodable(query.expression):
             return "not-shown", "the expression holds what is no text"
-        wanted = self.truth.size(self.video, query) if self.truth.source.has_masks else None
+        width, height = frames.size(0)
+        size = (height, width)
+        wanted = self.truth.size(video, query) if self.truth.source.has_masks else None
         if wanted not in (None, size):
             return (
                 "size-mismatch",
