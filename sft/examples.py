@@ -8,9 +8,9 @@ shown (and after JPEG).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,6 +22,7 @@ from vtscot.masks import Rle
 from vtscot.publish.athome import read_home
 from vtscot.publish.locate import find_dataset, is_run
 from vtscot.publish.reading import Rows, find_shards, names_files, open_row_frames, read_episode, read_masks
+from vtscot.publish.rows import Row
 from vtscot.records import Episode, Query
 from vtscot.run import Run, run_recipe
 from vtscot.sources.registry import open_source
@@ -36,8 +37,8 @@ class Example:
     episode: Episode
     video: str  # id: a frame of the same video is the same in every example
     frames: Frames
-    masks: tuple[Rle | None, ...]  # per turn, of its decoded frame; None where the target is not there
     whole: bool  # True where `frames` are the video's own, False where they are only what was shown
+    read_masks: Callable[[], tuple[Rle | None, ...]]  # per turn, of its decoded frame; None where no target is there
 
 
 class Examples(Protocol):
@@ -79,7 +80,8 @@ class RunExamples:
 
     def __getitem__(self, i: int) -> Example:
         query, episode = self._queries[i], self._episodes[i]
-        return Example(episode, query.video_id, self._frames(query.video), self._masks(query, episode), whole=True)
+        masks = partial(self._masks, query, episode)
+        return Example(episode, query.video_id, self._frames(query.video), whole=True, read_masks=masks)
 
     def _masks(self, query: Query, episode: Episode) -> tuple[Rle | None, ...]:
         track = self._target(query)
@@ -111,11 +113,15 @@ class RowExamples:
 
     def __getitem__(self, i: int) -> Example:
         row = self._rows.row(self._used[i])
-        masks = read_masks(row)
-        assert masks is not None, "rows without masks are refused above"
         video = f"{row['source']}/{row['split']}/{row['video']}"
         frames = open_row_frames(row, self._home.root(row["source"]) if self._home else None)
-        return Example(read_episode(row), video, frames, masks, whole=names_files(row))
+        return Example(read_episode(row), video, frames, names_files(row), partial(_masks_of, row))
+
+
+def _masks_of(row: Row) -> tuple[Rle | None, ...]:
+    masks = read_masks(row)
+    assert masks is not None, "rows without masks are refused when a dataset is opened"
+    return masks
 
 
 def open_examples(name: str) -> Examples:
