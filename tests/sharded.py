@@ -1,7 +1,8 @@
-"""vtscot as one of several processes on a CPU that share out weights by FSDP 2, with the shipped config.
+"""vtscot as one of several processes on a CPU that share out weights, by FSDP 2 or ZeRO 3, with the shipped config.
 
-accelerate shards over accelerators only, though torch does on a CPU as well (gloo): here it is told that the processes
-belong to some. Run by torch's launcher: python -m torch.distributed.run ... -m tests.sharded train sft ...
+`SHARDED_BY` names the config. accelerate shards by FSDP over accelerators only, though torch does on a CPU as well
+(gloo): here it is told that the processes belong to some. Run by torch's launcher, since that of accelerate starts
+several processes on a CPU only with MPI: python -m torch.distributed.run ... -m tests.sharded train sft ...
 """
 
 from __future__ import annotations
@@ -16,15 +17,28 @@ import yaml
 
 from tests.training import after_figures
 
-CONFIG: Final = Path(__file__).resolve().parents[1] / "pipelines" / "accelerate" / "fsdp.yaml"
-_NAMES: Final = {"fsdp_transformer_layer_cls_to_wrap": "FSDP_TRANSFORMER_CLS_TO_WRAP"}  # of `accelerate launch`
+CONFIGS: Final = Path(__file__).resolve().parents[1] / "pipelines" / "accelerate"
+_FSDP: Final = {"fsdp_transformer_layer_cls_to_wrap": "FSDP_TRANSFORMER_CLS_TO_WRAP"}  # of `accelerate launch`
+_ZERO: Final = {
+    "zero3_init_flag": "ACCELERATE_DEEPSPEED_ZERO3_INIT",
+    "gradient_accumulation_steps": "ACCELERATE_GRADIENT_ACCUMULATION_STEPS",
+    "gradient_clipping": "ACCELERATE_GRADIENT_CLIPPING",
+}
 
 
-def main() -> None:
-    settings = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["fsdp_config"]
-    os.environ |= {_NAMES.get(name, name.upper()): str(value) for name, value in settings.items()}
-    os.environ["ACCELERATE_USE_FSDP"] = "true"
+def settings_of(way: str) -> dict[str, str]:
+    """What `accelerate launch` puts into the environment for that config."""
+    config = yaml.safe_load((CONFIGS / f"{way}.yaml").read_text(encoding="utf-8"))
+    if way == "fsdp":
+        named = {_FSDP.get(name, name.upper()): str(value) for name, value in config["fsdp_config"].items()}
+        return {**named, "ACCELERATE_USE_FSDP": "true"}
+    found = config["deepspeed_config"].items()
+    named = {_ZERO.get(name, f"ACCELERATE_DEEPSPEED_{name.upper()}"): str(value).lower() for name, value in found}
+    return {**named, "ACCELERATE_USE_DEEPSPEED": "true", "DS_ACCELERATOR": "cpu"}
 
+
+def over_cpus() -> None:
+    """Have accelerate take the processes for those of an accelerator."""
     from accelerate import state
 
     begin = state.AcceleratorState.__init__
@@ -37,6 +51,12 @@ def main() -> None:
 
     state.AcceleratorState.__init__ = begin_sharded
 
+
+def main() -> None:
+    way = os.environ["SHARDED_BY"]
+    os.environ |= settings_of(way)
+    if way == "fsdp":
+        over_cpus()
     if "DIE_AT" in os.environ:
         after_figures(pytest.MonkeyPatch(), int(os.environ["DIE_AT"]), lambda: os._exit(9))  # a power cut
 

@@ -1,4 +1,4 @@
-"""The cold start in several processes: DDP and FSDP 2 on a CPU (gloo) have the losses of one process."""
+"""The cold start in several processes: DDP, FSDP 2 and ZeRO 3 on a CPU (gloo) have the losses of one process."""
 
 from __future__ import annotations
 
@@ -75,15 +75,21 @@ def test_two_processes_have_the_losses_of_one(alone: Path, words: list[str], tmp
     check_alike(alone, tmp_path / "two")
 
 
+@pytest.mark.parametrize("way", ["fsdp", "zero3"])
 def test_two_processes_that_share_out_the_weights_go_on_after_a_power_cut(
-    alone: Path, words: list[str], tmp_path: Path
+    way: str, alone: Path, words: list[str], tmp_path: Path
 ) -> None:
-    """FSDP 2 with the shipped config. A parameter that no loss reaches is among the trained ones."""
+    """With the shipped config. A parameter that no loss reaches is among the trained ones."""
+    if way == "zero3":
+        pytest.importorskip("deepspeed", reason="ZeRO needs DeepSpeed: pip install deepspeed")
     out = ["--out", str(tmp_path / "shards")]
-    cut = launched("tests.sharded", [*words, *out], DIE_AT="2")
+    cut = launched("tests.sharded", [*words, *out], SHARDED_BY=way, DIE_AT="2")
     assert cut.returncode != 0
-    assert [place.name for place in (tmp_path / "shards" / "checkpoints").iterdir()] == ["checkpoint-1"]
-    ended = launched("tests.sharded", [*words, *out, "--resume"])
+    (checkpoint,) = (tmp_path / "shards" / "checkpoints").iterdir()
+    assert checkpoint.name == "checkpoint-1"
+    if way == "zero3":
+        assert len(list(checkpoint.glob("global_step1/zero_pp_rank_*_model_states.pt"))) == 2  # each has a share
+    ended = launched("tests.sharded", [*words, *out, "--resume"], SHARDED_BY=way)
     assert ended.returncode == 0, ended.stderr[-3000:]
     check_alike(alone, tmp_path / "shards")
 
