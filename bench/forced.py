@@ -136,7 +136,7 @@ def table(found: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="3 records")
+    parser.add_argument("--quick", action="store_true", help="3 records of 2 videos")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--run", type=Path, help="whose records [default: 8 videos in a folder that is removed again]")
     parser.add_argument("--policy", default="nano")
@@ -147,7 +147,7 @@ def main() -> int:
     with where as folder:
         run = options.run or Path(folder) / "run"
         if folder is not None:
-            build(load_recipe(None, RECIPE, (), {"source.videos": 8}), run)
+            build(load_recipe(None, RECIPE, (), {"source.videos": 2 if options.quick else 8}), run)
         found = Forced(run, options.policy, 3 if options.quick else options.records).figures()
     print(json.dumps(found) if options.json else "\n".join(table(found)))
     return 0

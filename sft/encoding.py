@@ -121,7 +121,7 @@ class Encoder:
             (example.video, observation.decoded, None if example.whole else _largest(observation))
             for observation in observations
         )
-        return Sample(_lean(encoded), images, frames, self._masks(example.read_masks(), example.episode))
+        return Sample(_lean(encoded), images, frames, self._masks(example.masks, example.episode))
 
     def _masks(self, rles: tuple[Rle | None, ...], episode: Episode) -> Tensor:
         if len(rles) != len(episode.turns):

@@ -38,7 +38,12 @@ class Example:
     video: str  # id: a frame of the same video is the same in every example
     frames: Frames
     whole: bool  # True where `frames` are the video's own, False where they are only what was shown
-    read_masks: Callable[[], tuple[Rle | None, ...]]  # per turn, of its decoded frame; None where no target is there
+    read_masks: Callable[[], tuple[Rle | None, ...]]
+
+    @property
+    def masks(self) -> tuple[Rle | None, ...]:
+        """Per turn, of its decoded frame; None where the target is not there. Read now, not before."""
+        return self.read_masks()
 
 
 class Examples(Protocol):

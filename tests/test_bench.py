@@ -14,7 +14,8 @@ import pytest
 from bench import _released
 from bench.__main__ import HERE, main, names
 
-ELSEWHERE = {"campaign", "index", "speedrun"}  # run by tests of their own, which look at the figures
+# Run by tests of their own, which look at the figures.
+ELSEWHERE = {"campaign", "index", "speedrun", "speedrun_rl"}
 
 
 def numbers(value: object) -> list[float]:

@@ -50,7 +50,7 @@ def test_a_run_and_its_dataset_are_the_same_episodes_and_masks(sft_run: Path) ->
     assert list(run.ids) == list(dataset.ids)
     for i in range(len(run)):
         assert run[i].episode == dataset[i].episode
-        assert run[i].read_masks() == dataset[i].read_masks()
+        assert run[i].masks == dataset[i].masks
         assert run[i].video == dataset[i].video
 
 
@@ -71,7 +71,7 @@ def test_masks_and_frames_of_a_sample_are_those_of_its_decoded_frames(encoder: E
     for i in range(len(encoder)):
         example, sample = encoder.examples[i], encoder.sample(i)
         assert sample.masks.shape == (len(example.episode.turns), SIDE, SIDE)
-        for rle, mask, key in zip(example.read_masks(), sample.masks, sample.frames, strict=True):
+        for rle, mask, key in zip(example.masks, sample.masks, sample.frames, strict=True):
             assert bool(mask.any()) == (rle is not None)
             assert key == (example.video, key[1], None)
         assert [key[1] for key in sample.frames] == [shown.decoded for shown in example.episode.observations]

@@ -99,8 +99,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def speedrun(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, str(BENCH / "speedrun.py"), "--quick", "--json", "--out", str(out), *more]
+def speedrun(out: Path, *more: str, bench: str = "speedrun") -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, str(BENCH / f"{bench}.py"), "--quick", "--json", "--out", str(out), *more]
     return subprocess.run(
         line, capture_output=True, text=True, cwd=out, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
     )
@@ -125,6 +125,20 @@ def test_finished_steps_are_not_repeated(ran: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in (ran / "seed-0" / "log").iterdir()}
     for name in ("build", "train", "eval"):
         assert (ran / "seed-0" / f"{name}.json").stat().st_mtime_ns == stamps[ran / "seed-0" / f"{name}.json"]
+
+
+def test_reinforcement_goes_on_from_the_cold_start_that_is_there(ran: Path) -> None:
+    names = ("build", "train", "eval")
+    before = {name: (ran / "seed-0" / f"{name}.json").stat().st_mtime_ns for name in names}
+    ended = speedrun(ran, bench="speedrun_rl")
+    assert ended.returncode == 0, ended.stderr
+    assert before == {name: (ran / "seed-0" / f"{name}.json").stat().st_mtime_ns for name in names}
+    result = json.loads(ended.stdout)
+    assert [row["way"] for row in result["rows"]] == ["constant", "sft", "plain", "calibrated"]
+    (seed,) = result["each"]
+    for way in ("sft", "plain", "calibrated"):
+        assert seed[way]["queries"] == 6
+        assert 0 <= seed[way]["J&F"] <= 1
 
 
 def test_another_plan_needs_another_folder(ran: Path) -> None:
