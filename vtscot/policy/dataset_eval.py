@@ -9,7 +9,7 @@ expression that cannot be shown) gets an answer that says so.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -114,7 +114,14 @@ def answer_all(
     say.stage("answer", len(ids) - known)
     if known:
         say.note(f"{known} of {len(ids)} queries are answered already")
-    desk = _Desk(policy, processor, how, truth)
+
+    @lru_cache(maxsize=how.batch_size)  # a clip is decoded when it is opened, and may go on in the next batch
+    def open_video(video: Video) -> Frames:
+        frames = truth.source.frames(video)
+        frames.size(0)  # FrameError where not even the first can be read
+        return frames
+
+    desk = _Desk(policy, processor, how, truth, open_video)
     for batch in batches([(video, query) for video, queries in asked for query in queries], how.batch_size):
         wanted = frozenset(query.id for _, query in batch if query.id not in done)
         if not wanted:
@@ -137,24 +144,24 @@ def batches(asked: Sequence[tuple[Video, Query]], size: int) -> Iterator[Sequenc
 
 @dataclass(frozen=True)
 class _Desk:
-    """Where the queries of one batch are answered."""
+    """Where the queries of a batch are answered."""
 
     policy: Policy
     processor: PolicyProcessor
     how: How
     truth: Truth
+    open_video: Callable[[Video], Frames]
 
     def answers(self, asked: Sequence[tuple[Video, Query]], wanted: frozenset[str]) -> Iterator[Answer]:
         """The answers to the `wanted` ones of a batch; at first to those that need not be rolled out."""
         return (answer for answer in self._all(asked, wanted) if answer.query_id in wanted)
 
     def _all(self, asked: Sequence[tuple[Video, Query]], wanted: frozenset[str]) -> Iterator[Answer]:
-        open_video = lru_cache(maxsize=None)(self._open)
         queries = {query.id: query for _, query in asked}
         asks: list[Ask] = []
         for video, query in asked:
             try:
-                frames = open_video(video)
+                frames = self.open_video(video)
             except FrameError as error:
                 yield _failed(query, "frame-unreadable", error)
                 continue
@@ -163,12 +170,6 @@ class _Desk:
             else:
                 asks.append(Ask(query.id, query.expression, frames))
         yield from self._rolled(asks, queries, wanted)
-
-    def _open(self, video: Video) -> Frames:
-        """FrameError where not even the first frame can be read."""
-        frames = self.truth.source.frames(video)
-        frames.size(0)
-        return frames
 
     def _rolled(self, asks: Sequence[Ask], queries: Mapping[str, Query], wanted: frozenset[str]) -> Iterator[Answer]:
         failed: list[Answer] = []
