@@ -141,13 +141,15 @@ def train_sft(
 
 
 def _prepare(data: str, model: str | None, recipe: SftRecipe, place: Place, say: Progress) -> Work:
+    processes = PartialState().num_processes
+    schedule(recipe, 1, processes)  # batches that cannot be shared out are refused before anything is read
     begun_from = place.checkpoint or (place.out if place.finished else model)
     policy, processor = load_policy(begun_from, "cpu", "float32")
     parts = trainable(policy, recipe.trainable, seed=recipe.seed)
     policy.config.budget = PRESETS[recipe.budget_at_use].model_dump()
     encoder = Encoder(open_examples(data), processor, policy.config.image_size, recipe.cache_mb)
     records = survey(encoder, recipe, data, say)
-    plan = schedule(recipe, len(records.ids), PartialState().num_processes)
+    plan = schedule(recipe, len(records.ids), processes)
     return Work(policy, processor, encoder, records, parts, plan)
 
 
