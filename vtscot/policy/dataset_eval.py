@@ -116,9 +116,12 @@ def answer_all(
         say.note(f"{known} of {len(ids)} queries are answered already")
 
     @lru_cache(maxsize=how.batch_size)  # a clip is decoded when it is opened, and may go on in the next batch
-    def open_video(video: Video) -> Frames:
-        frames = truth.source.frames(video)
-        frames.size(0)  # FrameError where not even the first can be read
+    def open_video(video: Video) -> Frames | FrameError:
+        try:
+            frames = truth.source.frames(video)
+            frames.size(0)
+        except FrameError as error:  # not even the first can be read: said of every query, found once
+            return error
         return frames
 
     desk = _Desk(policy, processor, how, truth, open_video)
@@ -150,7 +153,7 @@ class _Desk:
     processor: PolicyProcessor
     how: How
     truth: Truth
-    open_video: Callable[[Video], Frames]
+    open_video: Callable[[Video], Frames | FrameError]
 
     def answers(self, asked: Sequence[tuple[Video, Query]], wanted: frozenset[str]) -> Iterator[Answer]:
         """The answers to the `wanted` ones of a batch; at first to those that need not be rolled out."""
@@ -160,12 +163,10 @@ class _Desk:
         queries = {query.id: query for _, query in asked}
         asks: list[Ask] = []
         for video, query in asked:
-            try:
-                frames = self.open_video(video)
-            except FrameError as error:
-                yield _failed(query, "frame-unreadable", error)
-                continue
-            if fault := self._fault(video, query, frames):
+            frames = self.open_video(video)
+            if isinstance(frames, FrameError):
+                yield _failed(query, "frame-unreadable", frames)
+            elif fault := self._fault(video, query, frames):
                 yield _failed(query, *fault)
             else:
                 asks.append(Ask(query.id, query.expression, frames))
