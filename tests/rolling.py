@@ -12,7 +12,7 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from vtscot.budget import Budget
-from vtscot.episode import episode_of
+from vtscot.episode import episode_of, system_text
 from vtscot.frames import Frames, open_frames
 from vtscot.policy.batch import collate
 from vtscot.policy.init import init_tiny
@@ -62,6 +62,7 @@ def learned_policy(folder: Path, frames: Frames, steps: int = 90) -> tuple[Any, 
     texts = [text.replace("é", "") for text in episode_texts([episode])]
     policy = init_tiny(folder, 0, texts, TinySettings(sam_size=64, patch=8), vocab_size=1200)
     processor = PolicyProcessor.from_pretrained(folder)
+    processor.system = system_text()  # longer than the brief one: what is learned hangs less on the video
     encoded = encode_episode(episode, _images(frames, episode), processor)
     batch = collate([encoded], processor.pad_id)
     language = policy.vlm.model

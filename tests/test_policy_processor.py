@@ -16,6 +16,7 @@ pytest.importorskip("transformers", reason="policies need the `train` extra (tor
 
 from PIL import Image
 
+from vtscot.episode import system_text
 from vtscot.errors import PolicyError
 from vtscot.frames import MAX_PIXELS
 from vtscot.policy.processor import PolicyProcessor, image_processor
@@ -138,6 +139,30 @@ def test_a_tokenizer_of_another_family_is_refused() -> None:
 
     with pytest.raises(PolicyError, match="it must be Qwen's"):
         PolicyProcessor(image_processor(), Qwen2Tokenizer())
+
+
+def saved_system(folder: Path, system: object) -> Path:
+    """A processor's folder whose system message was replaced; with None it has none, as those from before."""
+    processor().save_pretrained(folder)
+    file = folder / "processor_config.json"
+    kept = {key: value for key, value in json.loads(file.read_text()).items() if key != "system"}
+    file.write_text(json.dumps(kept if system is None else kept | {"system": system}))
+    return folder
+
+
+def test_a_policy_keeps_the_system_message_that_it_was_trained_with(tmp_path: Path) -> None:
+    assert processor().system == system_text()
+    own = PolicyProcessor(image_processor(), train_tokenizer(TEXTS, 400), system="Find it.")
+    own.save_pretrained(tmp_path / "own")
+    assert PolicyProcessor.from_pretrained(tmp_path / "own").system == "Find it."
+    assert PolicyProcessor.from_pretrained(saved_system(tmp_path / "before", None)).system == system_text()
+    assert PolicyProcessor.from_pretrained(saved_system(tmp_path / "empty", "")).system == ""
+
+
+@pytest.mark.parametrize("system", [7, ["Find it."], "a <|image_pad|> b", "Find it.<|im_end|>"])
+def test_a_system_message_that_would_break_the_dialogue_is_refused(tmp_path: Path, system: object) -> None:
+    with pytest.raises(PolicyError, match="the system message of a policy"):
+        PolicyProcessor.from_pretrained(saved_system(tmp_path, system))
 
 
 @pytest.mark.parametrize("spoil", ["no folder", "empty", "no tokenizer"])

@@ -96,6 +96,18 @@ def test_labels_are_the_replies_of_all_turns_and_nothing_else(episode: Episode) 
     assert encoded.labels[kept].equal(encoded.input_ids[kept])
 
 
+def test_an_episode_begins_with_the_system_message_of_its_policy() -> None:
+    brief = PolicyProcessor(PROCESSOR.image_processor, PROCESSOR.tokenizer, system="Find it.")
+    whole, short = encode(TWO), encode(TWO, brief)
+    begins = "<|im_start|>system\nFind it.<|im_end|>\n<|im_start|>user\nFrames spread"
+    assert brief.tokenizer.decode(short.input_ids).startswith(begins)
+    saved = len(PROCESSOR.tokenizer.encode(PROCESSOR.system)) - len(PROCESSOR.tokenizer.encode("Find it."))
+    assert len(whole) - len(short) == saved > 0
+    assert short.input_ids[short.turn_spans[0][0] :].equal(whole.input_ids[whole.turn_spans[0][0] :])
+    sizes = [image.size for image in images_of(TWO)]
+    assert count_tokens(TWO, sizes, brief) == len(short)
+
+
 @settings(max_examples=40, deadline=None)
 @given(episodes())
 def test_every_turn_has_one_seg_and_the_frame_it_is_decoded_on(episode: Episode) -> None:

@@ -96,9 +96,15 @@ def _text(text: str) -> Part:
     return Part(type="text", text=text)
 
 
-def system_message() -> Message:
-    """Task and grammar, the same for every episode."""
-    return Message(role="system", content=(_text(render_prompt("policy/system.j2")),))
+def system_text(*, brief: bool = False) -> str:
+    """Task and grammar, the same for every episode; `brief` is one line for a policy too small to read instructions."""
+    text: str = render_prompt("policy/system_brief.j2" if brief else "policy/system.j2")
+    return text
+
+
+def system_message(text: str | None = None) -> Message:
+    """The first message of a dialogue: `text`, or what `system_text` says."""
+    return Message(role="system", content=(_text(system_text() if text is None else text),))
 
 
 def observation_message(turn: int, observation: Observation, expression: str, num_frames: int) -> Message:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from vtscot.budget import PRESETS
+from vtscot.episode import system_text
 from vtscot.policy.init import join
 from vtscot.policy.processor import PolicyProcessor, image_processor
 from vtscot.policy.tiny import tiny_sam, tiny_vlm
@@ -114,8 +115,8 @@ def make_worlds(settings: NanoSettings, folder: Path, say: Say, workers: int = 1
 
 def _processor(settings: NanoSettings, clips: Sequence[Clip], folder: Path) -> PolicyProcessor:
     if not (folder / "tokenizer.json").is_file():
-        made = PolicyProcessor(image_processor(patch_size=settings.sizes.patch), nano_tokenizer(clips[:WORDS_FROM]))
-        made.save_pretrained(folder)
+        images, tokenizer = image_processor(patch_size=settings.sizes.patch), nano_tokenizer(clips[:WORDS_FROM])
+        PolicyProcessor(images, tokenizer, system=system_text(brief=True)).save_pretrained(folder)
     return PolicyProcessor.from_pretrained(folder)
 
 

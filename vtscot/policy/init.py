@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoTokenizer, PreTrainedConfig, Sam2VideoModel
 
+from vtscot.episode import system_text
 from vtscot.errors import PolicyError
 from vtscot.grammar import SEG
 from vtscot.policy.checkpoint import CONFIG, check_weights
@@ -49,10 +50,13 @@ def init_policy(vlm: str, sam2: str, out: Path, *, dtype: str = "auto", seed: in
 def init_tiny(
     out: Path, seed: int, texts: Iterable[str], settings: TinySettings | None = None, vocab_size: int = 1024
 ) -> Policy:
-    """Build a policy of `settings` with random weights and a tokenizer trained on `texts`, and save it in `out`."""
+    """Build a policy of `settings` with random weights and a tokenizer trained on `texts`, and save it in `out`.
+
+    Its system message is the brief one: too small to read instructions, it would only pay for their tokens.
+    """
     settings = settings or TinySettings()
     tokenizer = train_tokenizer(texts, vocab_size)
-    processor = PolicyProcessor(image_processor(patch_size=settings.patch), tokenizer)
+    processor = PolicyProcessor(image_processor(patch_size=settings.patch), tokenizer, system=system_text(brief=True))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         language, segmenter = tiny_vlm(settings, processor), tiny_sam(settings)

@@ -14,6 +14,7 @@ from transformers import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
+from vtscot.episode import system_text
 from vtscot.errors import PolicyError
 from vtscot.frames import MAX_PIXELS
 from vtscot.grammar import SEG
@@ -58,13 +59,23 @@ def image_processor(
 
 
 class PolicyProcessor(ProcessorMixin):  # type: ignore[misc]
-    """Turns messages and images into ids and pixel values; padding is on the left."""
+    """Turns messages and images into ids and pixel values; padding is on the left.
+
+    `system` is the system message that the policy is trained and asked with [the package's]; it is saved with it.
+    """
 
     return_mm_token_type_ids = True
     text_kwargs: Final = {"return_token_type_ids": False}
 
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None) -> None:
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        chat_template: str | None = None,
+        system: str | None = None,
+    ) -> None:
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
+        self.system = system_text() if system is None else _checked(system)
         tokenizer.padding_side = "left"
         tokenizer.chat_template = None  # one template, in one file
         tokenizer.init_kwargs.pop("chat_template", None)
@@ -83,7 +94,8 @@ class PolicyProcessor(ProcessorMixin):  # type: ignore[misc]
             raise PolicyError(f"{folder} has no {SEG} token, so it is no policy: make one with `vtscot init-policy`")
         if tokenizer.chat_template not in (None, CHAT_TEMPLATE):
             raise PolicyError(f"{folder} has another chat template than vtscot's: it is a policy of another version")
-        return cls(images, tokenizer)
+        saved, _ = cls.get_processor_dict(folder, **kwargs)
+        return cls(images, tokenizer, system=saved.get("system"))
 
     @classmethod
     def from_vlm(cls, folder: str | Path, **kwargs: Any) -> PolicyProcessor:
@@ -135,6 +147,16 @@ def _parts(folder: str | Path, **kwargs: Any) -> tuple[Any, Any]:
     if MESSAGE_START not in tokenizer.get_vocab():  # of a folder without tokenizer files, an empty one is made
         raise PolicyError(f"{folder} holds no processor of a policy or a Qwen model: a tokenizer of Qwen's is missing")
     return images, tokenizer
+
+
+def _checked(system: Any) -> str:
+    """A system message from outside; PolicyError unless it is text without tokens that have a meaning of their own."""
+    if not isinstance(system, str):
+        raise PolicyError(f"the system message of a policy is text, not {type(system).__name__}")
+    for token in QWEN_SPECIALS:
+        if token in system:
+            raise PolicyError(f"the system message of a policy holds {token}, which the tokenizer reserves")
+    return system
 
 
 def _id_of(tokenizer: Any, token: str) -> int:

@@ -230,7 +230,7 @@ def _shown_text(
     turn: int, observation: Observation, expression: str, num_frames: int, processor: PolicyProcessor
 ) -> str:
     """The template's text from the end of the reply before turn `turn` up to the reply of that turn."""
-    messages: list[Message] = [] if turn else [system_message()]
+    messages: list[Message] = [] if turn else [system_message(processor.system)]
     messages.append(observation_message(turn, observation, expression, num_frames))
     content = [message.model_dump(mode="json", exclude_none=True) for message in messages]
     text: str = processor.apply_chat_template(content, add_generation_prompt=True, tokenize=False)
