@@ -58,7 +58,7 @@ QUICK = Plan(videos=8, queries=6, train=("max_steps=4", "save_every=100"))
 class Step:
     """One command, and the path whose presence says that something of it is there to be gone on with.
 
-    `weights` is the digest of the policy that it begins from, where that may change under the same name.
+    `base` is the digest of the policy that it begins from, which may change under the same name.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Step:
     resume: tuple[str, ...] = ()
     processes: int = 1
     threads: int = 1
-    weights: str = ""
+    base: str = ""
 
     def command(self) -> list[str]:
         """What is run. Several processes train on shares of every step, through torch's launcher: that of accelerate
@@ -89,7 +89,7 @@ def steps(plan: Plan, seed: int, place: Path) -> tuple[Step, ...]:
     limit = ("--limit", str(plan.queries)) if plan.queries else ()
     return (
         Step("build", build, run),
-        Step("train", train, policy, ("--resume",), plan.cores, weights=_weights(plan.model)),
+        Step("train", train, policy, ("--resume",), plan.cores, base=_digest(plan.model)),
         Step("eval", (*ask, *where, *limit), evaluated / "episodes.jsonl", ("--resume",), threads=plan.cores),
     )
 
@@ -100,10 +100,11 @@ def _share(plan: Plan) -> str:
     return f"batch.per_device={max(1, effective // plan.cores)}"
 
 
-def _weights(model: str) -> str:
-    """A digest of the weights in the folder of that policy; that of nothing for an id of the Hub."""
+def _digest(model: str) -> str:
+    """A digest of weights, configs and tokenizer in the folder of that policy; that of nothing for an id of the Hub."""
     digest = hashlib.sha256()
-    for path in sorted(Path(policy_folder(model)).glob("*.safetensors")):
+    folder = Path(policy_folder(model))
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -115,10 +116,10 @@ def _sets(assignments: Sequence[str]) -> tuple[str, ...]:
 def take(step: Step, place: Path) -> float:
     """Run a step unless it is done; its seconds, over all attempts that it took."""
     stamp, log = place / f"{step.name}.json", place / "log" / f"{step.name}.txt"
-    of = {"line": list(step.line), "weights": step.weights}
+    of = {"line": list(step.line), "base": step.base}
     before = json.loads(stamp.read_text()) if stamp.is_file() else {**of, "seconds": 0.0, "done": False}
     if {key: before.get(key) for key in of} != of:
-        raise SystemExit(f"{stamp} is of another command, or of other weights; choose another --out, or remove it")
+        raise SystemExit(f"{stamp} is of another command, or of another policy; choose another --out, or remove it")
     if before["done"]:
         return float(before["seconds"])
     log.parent.mkdir(parents=True, exist_ok=True)

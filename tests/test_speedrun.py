@@ -147,15 +147,18 @@ def test_another_plan_needs_another_folder(ran: Path) -> None:
     assert "train.json is of another command" in ended.stderr
 
 
-def test_other_weights_of_the_same_name_need_another_folder(ran: Path) -> None:
+def test_another_policy_of_the_same_name_needs_another_folder(ran: Path) -> None:
     stamp = ran / "seed-0" / "train.json"
-    made, now = stamp.read_text(), hashlib.sha256((NANO_FOLDER / "model.safetensors").read_bytes()).hexdigest()[:16]
-    assert json.loads(made)["weights"] == now
+    made, digest = stamp.read_text(), hashlib.sha256()
+    for name in ("config", "model", "processor_config", "tokenizer", "tokenizer_config"):
+        digest.update((NANO_FOLDER / f"{name}.{'safetensors' if name == 'model' else 'json'}").read_bytes())
+    now = digest.hexdigest()[:16]
+    assert json.loads(made)["base"] == now
     stamp.write_text(made.replace(now, "0" * 16))
     ended = speedrun(ran)
     stamp.write_text(made)
     assert ended.returncode == 1
-    assert "train.json is of another command, or of other weights" in ended.stderr
+    assert "train.json is of another command, or of another policy" in ended.stderr
 
 
 def test_a_step_that_fails_says_what_it_said(tmp_path: Path) -> None:
