@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN ?= runs/demo-train
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test fast lint bench nano speedrun speedrun-rl schemas clean
+.PHONY: demo test cover fast lint bench nano speedrun speedrun-rl schemas clean
 
 # The light core: no torch.
 $(VENV)/core: pyproject.toml constraints.txt
@@ -24,9 +24,13 @@ demo: $(VENV)/core
 
 # The whole suite on two cores, as CI runs it; a file's tests stay together, for what they set up once.
 test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The same with the lines that no test reaches, also in processes of their own; it takes longer.
+cover: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
-# The suite without lint and coverage.
+# The suite without lint, up to the first failure.
 fast: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -x
 
