@@ -216,6 +216,9 @@ def _trainer(work: Work, recipe: SftRecipe, place: Place, cpu: bool, say: Progre
         save_processor=work.processor.save_pretrained,
         callbacks=[interruption, Figures(place.out, say, named), Console(say, plan.steps, spoken)],
     )
+    if recipe.features_mb and trainer.frozen is None:
+        why = "the vision tower is trained" if recipe.trainable.vision_tower else "FSDP or ZeRO share its weights out"
+        say.note(f"features_mb: nothing is kept, for {why}")
     return trainer, interruption
 
 

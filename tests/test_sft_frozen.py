@@ -16,6 +16,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 
 from tests.sft import SMALL
 from tests.training import dying
+from vtscot.progress import Silent
 from vtscot.sft.batching import Collator
 from vtscot.sft.recipe import SftRecipe
 from vtscot.sft.train import train_sft
@@ -94,8 +95,22 @@ def test_a_resumed_training_that_has_kept_nothing_yet_has_the_same_losses_bit_fo
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
 
 
-def test_what_a_tower_that_is_trained_makes_is_not_kept(
+class Notes(Silent):
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_what_a_tower_that_is_trained_makes_is_not_kept_and_that_is_said(
     sft_run: Path, sft_policy: Path, tmp_path: Path, encoded: list[int], shown: list[Any]
 ) -> None:
-    train_sft(str(sft_run), str(sft_policy), recipe(64, vision_tower=True), tmp_path / "out")
+    say = Notes()
+    train_sft(str(sft_run), str(sft_policy), recipe(64, vision_tower=True), tmp_path / "out", progress=say)
     assert sum(encoded) == len(shown)
+    assert "features_mb: nothing is kept, for the vision tower is trained" in say.notes
+    train_sft(str(sft_run), str(sft_policy), recipe(64), tmp_path / "frozen", progress=(quiet := Notes()))
+    assert not [note for note in quiet.notes if "features_mb" in note]
