@@ -48,6 +48,7 @@ _ATOMS: Final = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # what a
 _DRAIN: Final = 64  # frames read before decord's queue is emptied at the next key frame
 _DRAIN_ANYWHERE: Final = 8 * _DRAIN  # or, where key frames are rare, at any frame
 _NO_COPIES: Final = 1e-9  # decord takes a share of the frames; zero would mean any number
+JPEG_QUALITY: Final = 85  # of frames in a dataset
 _pil_warnings = threading.Lock()  # the filters of `warnings` belong to the whole process
 
 
@@ -259,7 +260,7 @@ def open_frames(path: Path, names: Sequence[str] | None = None) -> Frames:
     raise FrameError(f"{path} is neither a directory of frames nor a video file")
 
 
-def encode_jpeg(image: Image, quality: int = 85) -> bytes:
+def encode_jpeg(image: Image, quality: int = JPEG_QUALITY) -> bytes:
     """The image as JPEG bytes, without metadata of its source: the same pixels and quality give the same bytes."""
     buffer = io.BytesIO()
     clean = image.convert("RGB") if image.mode != "RGB" else image.copy()

@@ -48,6 +48,7 @@ def entry(record: Record, sizes: Sizes, album: Album, context: PublishContext) -
     episode, verdict = record.episode, record.verdict
     track = context.tracks(record.query)
     graded = {grounding.turn: grounding for grounding in verdict.groundings}
+    album.ahead(record.query.video_id, _pictures(episode, sizes))
     strip = _Strip(record.query.video_id, sizes, album, track, context.boxes)
     return {
         "frames": episode.num_frames,
@@ -57,6 +58,13 @@ def entry(record: Record, sizes: Sizes, album: Album, context: PublishContext) -
         "checks": [_plain_check(check.model_dump()) for check in verdict.checks],
         "turns": [strip.turn(episode, i, graded.get(i)) for i in range(len(episode.turns))],
     }
+
+
+def _pictures(episode: Episode, sizes: Sizes) -> list[tuple[int, int]]:
+    """(frame, most pixels) of the pictures that go with an episode, the thumbnail's among them."""
+    small = [(index, sizes.small) for observation in episode.observations for index in observation.indices]
+    large = [(observation.decoded, sizes.large) for observation in episode.observations]
+    return [*small, *large, (episode.observations[-1].decoded, sizes.thumb)]
 
 
 def thumbnail(record: Record, pixels: int, album: Album, context: PublishContext) -> list[Any]:

@@ -14,7 +14,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -114,11 +113,10 @@ def hydrate(
     with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as scratch:
         fresh = Path(scratch) / "new"
         joiner = Joiner(source, root.absolute(), splits, Path(scratch) / "index", embed=embed)
-        with closing(joiner):
-            work = _Work(source, joiner, say)
-            say.stage("hydrate", total)
-            for part in parts:
-                work.write(part, fresh)
+        work = _Work(source, joiner, say)
+        say.stage("hydrate", total)
+        for part in parts:
+            work.write(part, fresh)
         done = work.done(out, embed)
         if not done.hydrated:
             raise DataError(f"{root}: {_summary(done)}; is it another copy or version of {source}? Nothing was written")

@@ -16,17 +16,17 @@ other-annotation    the target's masks are not those that the row was made of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from vtscot.errors import DataError, FrameError, MaskError, SplitError, UsageError
-from vtscot.frames import FolderFrames, Frames, encode_jpeg
+from vtscot.frames import FolderFrames, Frames
 from vtscot.index import Index, build_index
+from vtscot.publish.jpegs import Jpegs
 from vtscot.publish.reading import read_episode
-from vtscot.publish.rows import Row, mask_columns, masks_digest
+from vtscot.publish.rows import Row, mask_columns, masks_digest, remembered
 from vtscot.records import Episode
 from vtscot.sources.base import Source
 from vtscot.sources.registry import open_source
@@ -44,8 +44,6 @@ KINDS: Final = (
     "missing-annotation",
     "other-annotation",
 )
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class DiffersError(DataError):
@@ -77,7 +75,6 @@ class Joiner:
         if not self._splits:
             raise next(iter(self._missing.values()))
         self._video: _Video | None = None
-        self._pool = ThreadPoolExecutor()
 
     def join(self, row: Row) -> Row:
         """The row with its images and masks; DiffersError where the copy is not what the row was made of."""
@@ -95,10 +92,6 @@ class Joiner:
         images = self._embedded(video, row) if self._embed else video.files(row)
         return {**row, "images": images, **mask_columns(episode, track), **_decoded(row, episode)}
 
-    def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown()
-
     def _open(self, split: _Split, row: Row) -> _Video:
         key = (row["split"], row["video"])
         if self._video is None or self._video.key != key:
@@ -108,12 +101,10 @@ class Joiner:
     def _embedded(self, video: _Video, row: Row) -> list[Row]:
         """JPEGs as the demo source embeds them, several at a time."""
         keys = [(frame["index"], frame["max_pixels"]) for frame in row["frames"]]
-        new = [key for key in dict.fromkeys(keys) if key not in video.jpegs]
         try:
-            video.jpegs.update(zip(new, self._pool.map(video.jpeg, new), strict=True))
+            return [{"bytes": jpeg, "path": None} for jpeg in video.jpegs.made(keys)]
         except FrameError as error:
             raise DiffersError("broken-frame", str(error)) from error
-        return [{"bytes": video.jpegs[key], "path": None} for key in keys]
 
 
 def _decoded(row: Row, episode: Episode) -> Row:
@@ -178,7 +169,7 @@ class _Video:
 
     def __init__(self, key: tuple[str, str], frames: Frames) -> None:
         self.key = key
-        self.jpegs: dict[tuple[int, int], bytes] = {}
+        self.jpegs = Jpegs(frames)
         self._frames = frames
         self._digests: dict[int, str] = {}
 
@@ -197,7 +188,7 @@ class _Video:
                 "missing-frame", f"{where} is called {self._frames.names[i]!r} here, {name!r} in the rows"
             )
         try:
-            found = _remember(self._digests, i, self._frames.digest)
+            found = remembered(self._digests, i, self._frames.digest)
         except FrameError as error:
             raise DiffersError("missing-frame", str(error)) from error
         if found != digest:
@@ -212,19 +203,9 @@ class _Video:
             return "other-digest", f"{where} is another file than the rows were made of (SHA-256 differs)"
         return "other-size", f"{where} is {width} x {height} here, {row['width']} x {row['height']} in the rows"
 
-    def jpeg(self, key: tuple[int, int]) -> bytes:
-        """Frame key[0] with at most key[1] pixels."""
-        return encode_jpeg(self._frames.image(*key))
-
     def files(self, row: Row) -> list[Row]:
         """The row's frames as files that are there. UsageError for a clip: its frames are no files."""
         if not isinstance(self._frames, FolderFrames):
             raise UsageError(f"the frames of {row['video']} are in a clip, so no row can name them: add --embed")
         paths = {frame["index"]: str(self._frames.path(frame["index"]).absolute()) for frame in row["frames"]}
         return [{"bytes": None, "path": paths[frame["index"]]} for frame in row["frames"]]
-
-
-def _remember(memory: dict[K, V], key: K, make: Callable[[K], V]) -> V:
-    if key not in memory:
-        memory[key] = make(key)
-    return memory[key]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vtscot.episode import dialogue
 from vtscot.publish.context import PublishContext
+from vtscot.publish.jpegs import Jpegs
 from vtscot.records import Episode, Frozen, Record, Verdict
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class RowMaker:
         self._context = context
         self._video: str | None = None
         self._frames: Frames | None = None
-        self._jpegs: dict[tuple[int, int], bytes] = {}
+        self._jpegs: Jpegs | None = None
         self._digests: dict[int, str] = {}
 
     def row(self, record: Record) -> Row:
@@ -41,7 +42,7 @@ class RowMaker:
             **_size_columns(record.episode, frames),
             **_episode_columns(record.episode),
             "frames": self._references(record.episode, frames),
-            "images": self._images(record.episode, frames) if free else None,
+            "images": self._images(record.episode) if free else None,
             **mask_columns(record.episode, track if free else None),
             "masks_digest": None if track is None else masks_digest(track),
             **_verdict_columns(record.verdict, len(record.episode.turns)),
@@ -54,7 +55,7 @@ class RowMaker:
     def _open(self, video: str) -> Frames:
         if self._frames is None or video != self._video:
             self._video, self._frames = video, self._context.frames(video)
-            self._jpegs, self._digests = {}, {}
+            self._jpegs, self._digests = Jpegs(self._frames), {}
         return self._frames
 
     def _references(self, episode: Episode, frames: Frames) -> list[Row]:
@@ -65,23 +66,20 @@ class RowMaker:
                 "name": frames.names[shown.index],
                 "role": shown.role,
                 "max_pixels": shown.max_pixels,
-                "digest": _remember(self._digests, shown.index, frames.digest),
+                "digest": remembered(self._digests, shown.index, frames.digest),
             }
             for turn, observation in enumerate(episode.observations)
             for shown in observation.frames
         ]
 
-    def _images(self, episode: Episode, frames: Frames) -> list[Row]:
-        from vtscot.frames import encode_jpeg
-
-        def jpeg(key: tuple[int, int]) -> bytes:
-            return encode_jpeg(frames.image(*key))
-
+    def _images(self, episode: Episode) -> list[Row]:
+        assert self._jpegs is not None
         keys = [(shown.index, shown.max_pixels) for o in episode.observations for shown in o.frames]
-        return [{"bytes": _remember(self._jpegs, key, jpeg), "path": None} for key in keys]
+        return [{"bytes": jpeg, "path": None} for jpeg in self._jpegs.made(keys)]
 
 
-def _remember(memory: dict[K, V], key: K, make: Callable[[K], V]) -> V:
+def remembered(memory: dict[K, V], key: K, make: Callable[[K], V]) -> V:
+    """The value of `key`, made where it is not in `memory`."""
     if key not in memory:
         memory[key] = make(key)
     return memory[key]
