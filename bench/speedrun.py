@@ -43,7 +43,7 @@ RECIPE = "sft_tiny"
 class Plan:
     """How much of everything: videos of the world (every fourth is held out), queries, settings of the recipes."""
 
-    videos: int = 256
+    videos: int = 240
     queries: int | None = 240  # None: all of valid_u
     build: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
