@@ -54,5 +54,5 @@ def test_each_is_made_once_and_several_at_a_time(frames: FolderFrames, monkeypat
 
 def test_a_frame_that_is_gone_is_named(frames: FolderFrames) -> None:
     (frames.directory / "00002.png").unlink()
-    with pytest.raises(FrameError, match="no frame .00002."):
+    with pytest.raises(FrameError, match="no frame '00002'"):
         Jpegs(frames).made([(0, 1000), (2, 1000)])
