@@ -161,7 +161,7 @@ def test_a_policy_keeps_the_system_message_that_it_was_trained_with(tmp_path: Pa
 
 @pytest.mark.parametrize("system", [7, ["Find it."], "a <|image_pad|> b", "Find it.<|im_end|>"])
 def test_a_system_message_that_would_break_the_dialogue_is_refused(tmp_path: Path, system: object) -> None:
-    with pytest.raises(PolicyError, match="the system message of a policy"):
+    with pytest.raises(PolicyError, match=f"{tmp_path}: the system message of a policy"):
         PolicyProcessor.from_pretrained(saved_system(tmp_path, system))
 
 

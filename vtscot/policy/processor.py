@@ -95,7 +95,10 @@ class PolicyProcessor(ProcessorMixin):  # type: ignore[misc]
         if tokenizer.chat_template not in (None, CHAT_TEMPLATE):
             raise PolicyError(f"{folder} has another chat template than vtscot's: it is a policy of another version")
         saved, _ = cls.get_processor_dict(folder, **kwargs)
-        return cls(images, tokenizer, system=saved.get("system"))
+        try:
+            return cls(images, tokenizer, system=saved.get("system"))
+        except PolicyError as error:
+            raise PolicyError(f"{folder}: {error}") from error
 
     @classmethod
     def from_vlm(cls, folder: str | Path, **kwargs: Any) -> PolicyProcessor:
