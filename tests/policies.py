@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vtscot.budget import Budget
-from vtscot.episode import episode_of
+from vtscot.episode import episode_of, system_text
 from vtscot.frames import Frames
 from vtscot.policy.settings import TinySettings
 from vtscot.records import Episode, Plan, Query, Selection, Step, Thought
@@ -79,6 +79,8 @@ def speaking_policy(out: Path, said: Said, *, seed: int = 0, settings: TinySetti
 
     tiny_policy(out, said, seed=seed, settings=settings)
     policy, processor = Policy.from_pretrained(out), PolicyProcessor.from_pretrained(out)
+    processor.system = system_text()  # longer than the brief one: what is learned hangs less on the video
+    processor.save_pretrained(out)
     batches = [_batch(policy, processor, said[i : i + TOGETHER]) for i in range(0, len(said), TOGETHER)]
     optimizer = torch.optim.AdamW(policy.parameters(), lr=5e-3, weight_decay=0.0)
     learned = 0  # batches in a row without a wrong token
