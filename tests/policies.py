@@ -3,6 +3,7 @@
 `tiny_policy` writes a policy that knows nothing: what it says never parses. `speaking_policy` overfits one for some
 seconds on given episodes, until it repeats their turns word by word. `spoken_episodes` makes such episodes of a demo
 tree, all with the same two short turns: a look, then an answer. Folders are made once and not changed by tests.
+`pickled` makes a folder one that must be refused.
 """
 
 from __future__ import annotations
@@ -50,6 +51,14 @@ def spoken_episodes(root: Path, count: int = 24, budget: Budget = BUDGET) -> lis
         (_episode(query, len(video.frames), budget), source.frames(video))
         for query, video, source in found[:: max(1, len(found) // count)][:count]
     ]
+
+
+def pickled(folder: Path) -> None:
+    """The weights of a policy's folder are a pickle now."""
+    import torch
+
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
 
 
 def _episode(query: Query, num_frames: int, budget: Budget) -> Episode:

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from tests.breaking import drawn, said, tiny_world, written
+from tests.clips import write_clip
 from tests.formats import FORMATS, Format, load_world
-from tests.test_frames import write_clip
 from tests.trees import FRAMES, HEIGHT, WIDTH, good_masks, good_meta, rle, write_tree
 from vtscot import doctor as package
 from vtscot.doctor import Finding, Report, examine

@@ -17,7 +17,8 @@ import torch
 from transformers import Qwen2Tokenizer, Sam2VideoModel
 
 from tests.cli import vtscot
-from tests.test_policy_model import TEXTS, inputs, pickled
+from tests.policies import pickled
+from tests.policy_inputs import TEXTS, inputs
 from vtscot.errors import PolicyError
 from vtscot.policy.init import init_policy, init_tiny, join
 from vtscot.policy.model import Policy

@@ -23,7 +23,7 @@ pytest.importorskip("transformers", reason="policies need the extra `train`")
 import torch
 from PIL import Image
 
-from tests.test_policy_model import pickled
+from tests.policies import pickled
 from tests.test_predict import QUERY, write_video
 from vtscot.cli.main import run
 from vtscot.evaluation import open_predictions
