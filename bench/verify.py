@@ -43,14 +43,14 @@ def plain(found: Measured) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="4 demo videos instead of 24, one real set")
+    parser.add_argument("--quick", action="store_true", help="2 demo videos instead of 24, one real set")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--segmenter", default="grabcut")
     parser.add_argument("--seed", type=int, default=0, help="of the demo world")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        write_demo(work / "tree", videos=4 if options.quick else 24, seed=options.seed, workers=1)
+        write_demo(work / "tree", videos=2 if options.quick else 24, seed=options.seed, workers=1)
         found = [figures("demo", work / "tree", ("train", "valid_u"), work, options.segmenter)]
         real = [(name, split) for name, split in TREES if (REAL / name).is_dir()][: 1 if options.quick else None]
         found += [figures(name, REAL / name, (split,), work, options.segmenter) for name, split in real]
