@@ -167,6 +167,6 @@ class SftTrainer(PolicyTrainer, Trainer):  # type: ignore[misc]
         return told | {"tokens": named["tokens"], "seconds": now - begun}
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Weights that no one shards were loaded when the policy was; see `train.train`."""
+        """Weights that no one shards were loaded when the policy was; see `train._prepare`."""
         if self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
