@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_two_processes_average_their_steps_and_end_with_the_same_weights(
     assert (out / "nano" / "model.safetensors").is_file()
 
 
-def _stop_at(level: str):  # type: ignore[no-untyped-def]
+def _stop_at(level: str) -> Callable[[str], None]:
     def say(line: str) -> None:
         if f'"{level}"' in line:
             raise InterruptedError(line)
