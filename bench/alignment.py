@@ -215,7 +215,7 @@ def plant_all(case: Case, kinds: list[str], tallies: dict[str, Tally]) -> None:
 
 
 def measure(trees: list[tuple[str, str, Path, list[str]]], work: Path, per_track: tuple[int, int]) -> dict[str, Any]:
-    """All figures. Every track gets `per_track` of the plants, in turn: so many on demo videos, so many on real ones."""
+    """All figures. Every track gets `per_track` of the plants, in turn: so many on demo videos, so many on real."""
     tallies = {kind: Tally() for kind in PLANTS}
     clean = {f"{tree}, {kind}": [0, 0] for tree, *_ in trees for kind in CLEAN}
     reported: list[str] = []
