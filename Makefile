@@ -43,7 +43,7 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python -m bench
 
-# The tiny base policy that ships with the package, from nothing: some three and a half hours on two cores. Goes on where it was stopped.
+# The tiny base policy that ships with the package, from nothing: some four hours on two cores. Goes on where it was stopped.
 CORES ?= 2
 nano: $(VENV)/dev
 	$(BIN)/python -m torch.distributed.run --standalone --nproc_per_node $(CORES) -m vtscot.sft.nano --out runs/nano
