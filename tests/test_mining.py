@@ -251,6 +251,19 @@ def test_on_shown_frames_all_windows_are_where_the_first_observation_saw_the_tar
     assert (usual.answer.selection.start, usual.answer.selection.end) == (20, 40)
 
 
+@pytest.mark.parametrize(("text", "last", "steps", "seen"), [(PLAIN, 40, 1, 4), (TIMED, 40, 2, 4), (TIMED, 24, 2, 1)])
+def test_on_shown_frames_the_first_keyframe_is_the_second_of_the_skim_and_the_answer_keeps_it(
+    text: str, last: int, steps: int, seen: int
+) -> None:
+    hidden, budget = [*range(20), *range(last + 1, 60)], PRESETS["tiny"]
+    rules = MiningSettings(on_shown=True, difficulty=DifficultySettings(two_looks=1))
+    moved = mine(query(text), 60, square(hidden=hidden), {}, rules, budget)
+    strip = [frame.index for frame in observations(moved, budget)[0].frames if frame.role == "temporal"]
+    visible = [at for at in strip if 20 <= at <= last]
+    assert (len(moved.steps), len(visible)) == (steps, seen)
+    assert {step.selection.keyframe for step in moved.steps} == {visible[:2][-1]}
+
+
 def test_a_video_of_one_frame() -> None:
     plan = mine(query(TIMED), 1, square(frames=1), {"2": square(frames=1)}, DEFAULT)
     assert {(s.selection.start, s.selection.end, s.selection.keyframe) for s in plan.steps} == {(0, 0, 0)}

@@ -3,14 +3,19 @@
 A mined window ends where the annotation says so, which a look at every seventh frame cannot tell: what is learned from
 such numbers is to guess. Here every window runs from the first to the last frame of the first observation that shows
 the target. What a look at the whole video has told is what is looked at more closely, and is said again by the answer:
-an episode has one window, so there is no other that could be copied by mistake. A keyframe goes to the nearest shown
-frame that shows the target, or stays where it is if there is none. The answer keeps the keyframe of the last look, on
-which its mask is decoded.
+an episode has one window, so there is no other that could be copied by mistake.
+
+The first keyframe is the second of the skimmed frames that show the target, or the only one: it stands right behind the
+start of the window, so that it can be copied as well, and the target is no longer just coming in. Which frame shows it
+best cannot be told from when it was seen: who learns that from a skim holds all of them for nearly as likely, and
+numbers that nothing speaks for hardly less. The keyframe of a later look goes to the nearest shown frame that shows the
+target, that of the answer stays where the last look was, on which its mask is decoded. Where no frame shows the target,
+all stays as it was mined; a query without one is handled as if every frame showed it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +23,6 @@ import numpy.typing as npt
 from vtscot.budget import Budget
 from vtscot.episode import first_observation, look_observation
 from vtscot.masks import Floats
-from vtscot.mining.scene import Span
 from vtscot.records import Selection, Step
 
 Ints = npt.NDArray[np.int64]
@@ -27,38 +31,45 @@ Ints = npt.NDArray[np.int64]
 def on_shown(steps: Sequence[Step], score: Floats, fit: float, budget: Budget) -> tuple[Step, ...]:
     """`steps` of a plan on shown frames; `score` (T,) is positive where the target is visible.
 
-    Candidate keyframes score at least `fit` of the best one that was shown in the window.
+    Candidate keyframes of a second look score at least `fit` of the best one that was shown in the window; the first
+    turn and the answer have one.
     """
     moved: list[Step] = []
-    skimmed = np.array(sorted(first_observation(len(score), budget).indices))
-    frames = set(skimmed.tolist())
+    first = first_observation(len(score), budget)
+    skimmed = _visible(score, (frame.index for frame in first.frames if frame.role == "temporal"))
+    frames = set(first.indices)
     for number, step in enumerate(steps):
-        shown = np.array(sorted(frames))
-        wanted = step.selection.keyframe
-        window = _visible(score, skimmed) or _visible(score, shown)
-        if window and moved and number == len(steps) - 1:
-            wanted = moved[-1].selection.keyframe
-            window = min(window[0], wanted), max(window[1], wanted)
-        moved.append(_moved(step, window, wanted, shown, score, fit))
+        shown = _visible(score, frames)
+        seen = skimmed if len(skimmed) else shown
+        if not len(seen):
+            moved.append(step)
+        elif not moved:
+            moved.append(_put(step, seen, seen[:2][-1:]))
+        elif number < len(steps) - 1:
+            inside = shown[(shown >= seen[0]) & (shown <= seen[-1])]
+            moved.append(_put(step, seen, _near(step.selection.keyframe, inside, score, fit)))
+        else:
+            kept = moved[-1].selection.keyframe
+            moved.append(_put(step, np.union1d(seen, [kept]), np.array([kept])))
         frames.update(look_observation(moved[-1].selection, len(score), budget).indices)
     return tuple(moved)
 
 
-def _visible(score: Floats, frames: Ints) -> Span | None:
-    """The first and the last of the frames that show the target."""
-    seen = frames[score[frames] > 0]
-    return (int(seen[0]), int(seen[-1])) if len(seen) else None
+def _visible(score: Floats, frames: Iterable[int]) -> Ints:
+    """Those of `frames` that show the target, in order."""
+    distinct = np.array(sorted(set(frames)), dtype=np.int64)
+    return distinct[score[distinct] > 0]
 
 
-def _moved(step: Step, window: Span | None, wanted: int, shown: Ints, score: Floats, fit: float) -> Step:
-    """`step` in `window`, its keyframe near the `wanted` one; as it is where no shown frame in there has the target."""
-    if window is None:
-        return step
-    inside = shown[(shown >= window[0]) & (shown <= window[1]) & (score[shown] > 0)]
-    if not len(inside):
-        return step
-    inside = inside[(score[inside] >= fit * score[inside].max()) | (inside == wanted)]
-    nearest = inside[np.abs(inside - wanted).argsort(kind="stable")]
-    keyframes = tuple(int(frame) for frame in nearest[: max(1, len(step.keyframes))])
-    selection = Selection(start=window[0], end=window[1], keyframe=keyframes[0])
-    return step.model_copy(update={"selection": selection, "keyframes": keyframes})
+def _near(wanted: int, frames: Ints, score: Floats, fit: float) -> Ints:
+    """Those of `frames` that show the target well, the one nearest to the wanted frame first."""
+    well = frames[score[frames] >= fit * score[frames].max()]
+    nearest: Ints = well[np.abs(well - wanted).argsort(kind="stable")]
+    return nearest
+
+
+def _put(step: Step, seen: Ints, keyframes: Ints) -> Step:
+    """`step` from the first to the last of the frames that were seen to show the target."""
+    chosen = tuple(keyframes[: len(step.keyframes)].tolist())
+    selection = Selection(start=int(seen[0]), end=int(seen[-1]), keyframe=chosen[0])
+    return step.model_copy(update={"selection": selection, "keyframes": chosen})
