@@ -264,6 +264,16 @@ def test_on_shown_frames_the_first_keyframe_is_the_second_of_the_skim_and_the_an
     assert {step.selection.keyframe for step in moved.steps} == {visible[:2][-1]}
 
 
+def test_on_shown_frames_a_query_without_target_is_looked_for_where_most_is_to_be_seen() -> None:
+    budget, rules = PRESETS["tiny"], MiningSettings(on_shown=True)
+    others = {"2": square(hidden=slice(0, 52)), "3": square(hidden=slice(56, 60))}
+    for crowd, near_to in ((others, 52), ({}, 29)):
+        moved = mine(query(TIMED), 60, None, crowd, rules, budget)
+        shown = observations(moved, budget)[0].indices
+        keyframe = min(shown, key=lambda at: (abs(at - near_to), at))
+        assert {(s.selection.start, s.selection.end, s.selection.keyframe) for s in moved.steps} == {(0, 59, keyframe)}
+
+
 def test_a_video_of_one_frame() -> None:
     plan = mine(query(TIMED), 1, square(frames=1), {"2": square(frames=1)}, DEFAULT)
     assert {(s.selection.start, s.selection.end, s.selection.keyframe) for s in plan.steps} == {(0, 0, 0)}

@@ -220,8 +220,7 @@ def _nothing(
     value = without_target(cues, len(others), settings.difficulty)
     looks = min(1, looks_for(value, settings.difficulty, budget.max_turns))
     frame = busiest if looks else middle
-    step = Step(selection=Selection(start=0, end=num_frames - 1, keyframe=frame), keyframes=(frame,))
-    steps = (step,) * (looks + 1)
     if settings.on_shown:
-        steps = on_shown(steps, np.ones(num_frames), settings.keyframes.fit, budget)
-    return Plan(query_id=query.id, num_frames=num_frames, difficulty=value, steps=steps)
+        frame = min(first_observation(num_frames, budget).indices, key=lambda shown: (abs(shown - frame), shown))
+    step = Step(selection=Selection(start=0, end=num_frames - 1, keyframe=frame), keyframes=(frame,))
+    return Plan(query_id=query.id, num_frames=num_frames, difficulty=value, steps=(step,) * (looks + 1))

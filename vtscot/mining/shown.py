@@ -9,8 +9,8 @@ The first keyframe is the second of the skimmed frames that show the target, or 
 start of the window, so that it can be copied as well, and the target is no longer just coming in. Which frame shows it
 best cannot be told from when it was seen: who learns that from a skim holds all of them for nearly as likely, and
 numbers that nothing speaks for hardly less. The keyframe of a later look goes to the nearest shown frame that shows the
-target, that of the answer stays where the last look was, on which its mask is decoded. Where no frame shows the target,
-all stays as it was mined; a query without one is handled as if every frame showed it.
+target, that of the answer stays where the last look was, on which its mask is decoded. Where no shown frame has the
+target, all stays as it was mined.
 """
 
 from __future__ import annotations
