@@ -48,7 +48,7 @@ CORES ?= 2
 nano: $(VENV)/dev
 	$(BIN)/python -m torch.distributed.run --standalone --nproc_per_node $(CORES) -m vtscot.sft.nano --out runs/nano
 
-# Demo data, build, cold start from nano, evaluation on held-out videos, report: some fourteen minutes on two cores.
+# Demo data, build, cold start from nano, evaluation on held-out videos, report: ten to fifteen minutes on two cores.
 SEEDS ?= 0
 speedrun: $(VENV)/dev
 	$(BIN)/python bench/speedrun.py --seeds $(SEEDS) --out runs/speedrun
