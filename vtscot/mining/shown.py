@@ -1,9 +1,9 @@
 """Windows and keyframes moved to frames that have been shown by then, for policies that can only name what they saw.
 
 A mined window ends where the annotation says so, which a look at every seventh frame cannot tell: what is learned from
-such numbers is to guess. Here every window runs from the first to the last frame of the first observation that shows
-the target. What a look at the whole video has told is what is looked at more closely, and is said again by the answer:
-an episode has one window, so there is no other that could be copied by mistake.
+such numbers is to guess. Here every window runs from the first to the last skimmed frame that shows the target, which
+is what a table of these frames tells. What a skim of the whole video has told is what is looked at more closely, and is
+said again by the answer: an episode has one window, so there is no other that could be copied by mistake.
 
 The first keyframe is the second of the skimmed frames that show the target, or the only one: it stands right behind the
 start of the window, so that it can be copied as well, and the target is no longer just coming in. Which frame shows it

@@ -48,30 +48,40 @@ def compose_briefly(moment: Moment) -> Thought:
 
 
 def _table(moment: Moment) -> str:
-    """Presence per frame of the strip, or of the window looked at: the sharp frame is left to the spatial part."""
-    strip = [frame.index for frame in moment.observation.frames if frame.role in ("temporal", "window")]
+    """Presence per frame of the strip: the sharp frame is left to the spatial part."""
+    strip = _strip(moment)
     seen = set(moment.scene.trail(strip).seen)
-    answers = ", ".join(f"{i} {'yes' if i in seen else 'no'}" for i in sorted(set(strip)))
+    answers = ", ".join(f"{i} {'yes' if i in seen else 'no'}" for i in strip)
     colour = _colour(moment)
     return f"The {colour + ' ' if colour else ''}{'targets' if moment.plural else 'target'}: {answers}."
 
 
+def _strip(moment: Moment) -> list[int]:
+    """The low-resolution frames of the observation: of the video, or of the window looked at."""
+    return sorted({frame.index for frame in moment.observation.frames if frame.role in ("temporal", "window")})
+
+
 def _window(moment: Moment) -> str:
-    """Where the target is there, said of the whole video by its first frames; the window of a look, if it is another.
+    """Where the target is there, said of the whole video by the first turn; the window of a look, if it is another.
 
     A query without a target has no window worth a word.
     """
     if moment.absent:
         return "It is in none."
-    window = start, end = moment.bounds()
-    seen = moment.scene.trail(moment.shown).seen
-    there = window if moment.answers else (seen[0], seen[-1]) if seen else None
-    sentences = []
-    if there and (there == window or not moment.turn):
-        sentences.append(f"{'They are' if moment.plural else 'It is'} there from {there[0]} to {there[1]}.")
+    window = moment.bounds()
+    there = window if moment.answers else _seen_at_first(moment)
+    sentences = [f"{'They are' if moment.plural else 'It is'} there from {there[0]} to {there[1]}."] if there else []
     if there != window:
-        sentences.append(f"I look from {start} to {end}.")
+        sentences.append(f"I look from {window[0]} to {window[1]}.")
     return " ".join(sentences)
+
+
+def _seen_at_first(moment: Moment) -> tuple[int, int] | None:
+    """From where to where the first table says yes; without a yes, what the sharp frames show."""
+    if moment.turn:
+        return None
+    seen = moment.scene.trail(_strip(moment)).seen or moment.scene.trail(moment.shown).seen
+    return (seen[0], seen[-1]) if seen else None
 
 
 def _places(moment: Moment) -> str:
