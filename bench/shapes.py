@@ -9,8 +9,8 @@ episodes, so text has a few tokens more or less than with Qwen's; most tokens ar
 
     python bench/shapes.py [--quick] [--json] [--shapes 2b,4b] [--steps N] [--device DEVICE] [--set KEY=VALUE ...]
 
-A shape takes 4 bytes per parameter on the disk, twice. On a CPU: --shapes 2b --steps 1 --rows 1 --set precision=fp32
---set batch.effective=1 (not tried yet; nor is a GPU).
+A shape takes 4 bytes per parameter on the disk, twice. On a CPU of 24 GB: --shapes 2b --steps 1 --rows 1
+--set precision=fp32 --set batch.effective=1. Figures: docs/performance.md.
 """
 
 from __future__ import annotations
