@@ -62,7 +62,7 @@ def _strip(moment: Moment) -> list[int]:
 
 
 def _window(moment: Moment) -> str:
-    """Where the target is there, said of the whole video by the first turn; the window of a look, if it is another.
+    """Where the target is there, said by the first turn and the answer; the window of a look, if it is another.
 
     A query without a target has no window worth a word.
     """
